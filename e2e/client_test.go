@@ -1,0 +1,84 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+)
+
+const (
+	// systemPath is what every program here finds beside its own folder.
+	systemPath = "/usr/local/bin:/usr/bin:/bin"
+	// commandWithin bounds one client command: the clients themselves have no timeout and
+	// poll a record for ever. The longest honest one waits for a few five-second
+	// checkpoints of the reference server.
+	commandWithin = 2 * time.Minute
+)
+
+// client is one person with their own configuration, keyring and caches: a folder with
+// home, config, cache and cwd. Nothing of the machine's user is visible from it.
+type client struct {
+	dir  string
+	path string // the PATH of its programs
+}
+
+// newClient makes the folder: a warg configuration for the home registry, a signing key in the
+// flat-file keyring (which must not end in a newline), and an empty wkg configuration folder.
+func newClient(dir, home string, settings string, path []string) (*client, error) {
+	for _, sub := range []string{"home", "config/warg/keyring", "config/wasm-pkg", "cache", "state", "cwd"} {
+		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
+			return nil, err
+		}
+	}
+	c := &client{dir: dir, path: strings.Join(path, string(os.PathListSeparator))}
+	config := fmt.Sprintf(`{"homeUrl":%q,"keys":["default"],"keyringAuth":false,"keyringBackend":"flat-file"%s}`, home, settings)
+	if err := os.WriteFile(filepath.Join(dir, "config", "warg", "config.json"), []byte(config), 0o600); err != nil {
+		return nil, err
+	}
+	scalar := make([]byte, 32)
+	if _, err := rand.Read(scalar); err != nil {
+		return nil, err
+	}
+	scalar[0] &= 0x7f // below the order of the curve, whatever was drawn
+	return c, os.WriteFile(c.keyFile(), []byte("ecdsa-p256:"+base64.StdEncoding.EncodeToString(scalar)), 0o600)
+}
+
+// keyFile is the signing key, in the form that our own command line reads as well.
+func (c *client) keyFile() string {
+	return filepath.Join(c.dir, "config", "warg", "keyring", "service=warg-signing-key&user=default")
+}
+
+// command is a program run as this client, in its own working folder, with an environment
+// made from nothing.
+func (c *client) command(ctx context.Context, program string, args ...string) (*exec.Cmd, error) {
+	path := program
+	if !filepath.IsAbs(program) {
+		path = ""
+		for _, dir := range filepath.SplitList(c.path) {
+			if candidate := filepath.Join(dir, program); executable(candidate) {
+				path = candidate
+				break
+			}
+		}
+		if path == "" {
+			return nil, fmt.Errorf("no %s on %s", program, c.path)
+		}
+	}
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Dir = filepath.Join(c.dir, "cwd")
+	cmd.Env = []string{
+		"PATH=" + c.path, "HOME=" + filepath.Join(c.dir, "home"),
+		"XDG_CONFIG_HOME=" + filepath.Join(c.dir, "config"), "XDG_CACHE_HOME=" + filepath.Join(c.dir, "cache"),
+		"XDG_STATE_HOME=" + filepath.Join(c.dir, "state"),
+		"NO_PROXY=127.0.0.1,localhost", "NO_COLOR=1", "TERM=xterm", "RUST_BACKTRACE=0",
+	}
+	return cmd, nil
+}

@@ -1,0 +1,76 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// world is what one running script has started and made; it ends with the script.
+type world struct {
+	tools   tools
+	work    string
+	servers map[string]*server
+	home    map[string]string // server name -> its address, kept over restarts
+	clients map[string]*client
+}
+
+type worldKey struct{}
+
+// TestScripts runs every story. ENTREPOT_BIN names the binary (make e2e sets it).
+func TestScripts(t *testing.T) {
+	found := findTools(t)
+	testscript.Run(t, testscript.Params{
+		Dir:                "scripts",
+		RequireUniqueNames: true,
+		TestWork:           os.Getenv("E2E_KEEP") != "",
+		Setup: func(env *testscript.Env) error {
+			w := &world{
+				tools: found, work: env.WorkDir,
+				servers: map[string]*server{}, home: map[string]string{}, clients: map[string]*client{},
+			}
+			env.Values[worldKey{}] = w
+			env.Defer(func() { w.close(env.T()) })
+			env.Vars = append(env.Vars, w.vars()...)
+			return writeWasm(filepath.Join(env.WorkDir, "wasm"))
+		},
+		Cmds: commands(),
+	})
+}
+
+// vars is what a script sees beside testscript's own: no configuration of the person who
+// runs the tests, our binary in front of the path, and the fixtures.
+func (w *world) vars() []string {
+	return []string{
+		"PATH=" + filepath.Dir(w.tools.entrepot) + string(os.PathListSeparator) + systemPath,
+		"HOME=" + filepath.Join(w.work, "home"),
+		"XDG_STATE_HOME=" + filepath.Join(w.work, "home", "state"),
+		"XDG_CONFIG_HOME=" + filepath.Join(w.work, "home", "config"),
+		"XDG_CACHE_HOME=" + filepath.Join(w.work, "home", "cache"),
+		"WASM=" + filepath.Join(w.work, "wasm"),
+		"NO_COLOR=1",
+	}
+}
+
+// close ends what still runs. Where the script failed, the ends of the server logs
+// are printed: the client's message alone seldom says why.
+func (w *world) close(t testscript.T) {
+	failed, ok := t.(testscript.TFailed)
+	for _, s := range w.servers {
+		if ok && failed.Failed() {
+			t.Log("log of ", s.name, " ends:\n", s.tail())
+		}
+		s.end()
+	}
+}
+
+// of returns the world of a running script.
+func of(ts *testscript.TestScript) *world { return ts.Value(worldKey{}).(*world) }
+
+// urlVar is the name of the variable with a server's base URL: up -> UP_URL.
+func urlVar(name string) string { return strings.ToUpper(name) + "_URL" }
