@@ -65,11 +65,13 @@ func (d *Decoder) BeginObject() { d.begin('{', "an object", -1) }
 func (d *Decoder) BeginArray() { d.begin('[', "an array", 0) }
 
 func (d *Decoder) begin(open byte, want string, index int) {
-	if d.next() != open {
+	switch {
+	case d.err != nil:
+		return
+	case d.next() != open:
 		d.unexpected(want)
 		return
-	}
-	if d.depth == maxTyped {
+	case d.depth == maxTyped:
 		d.syntax("nested deeper than %d", maxTyped)
 		return
 	}
@@ -82,6 +84,7 @@ func (d *Decoder) begin(open byte, want string, index int) {
 // object it returns false, having checked that no required member was missing.
 func (d *Decoder) Field(f *Fields) bool {
 	for d.member() {
+		d.stack[d.depth-1].name = ""
 		name := d.str()
 		d.colon()
 		if d.err != nil {
