@@ -1,0 +1,165 @@
+package vmap
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// builder makes the nodes of a new version below one link of the old one. First
+// it lays out the nodes, noting what must be hashed; then it hashes, all climbs
+// together and the forks from the bottom up.
+type builder struct {
+	store  Store
+	climbs []climb
+	forks  []newFork // a fork stands before the forks below it
+	checks []*check
+
+	split int    // depth at which tasks are cut off, -1 for never
+	tasks []task // subtrees left to others
+}
+
+type newFork struct {
+	at   *link // where its hash goes
+	node *fork
+}
+
+// check compares a hash of the old version with what it is recomputed to.
+type check struct{ got, want warg.Digest }
+
+// task is a subtree to be updated.
+type task struct {
+	at    *link // where the result goes
+	old   link
+	depth int
+	items []item
+}
+
+// item is a leaf that goes into the map.
+type item struct {
+	path Path
+	leaf warg.Digest
+	seq  int     // position in the batch; of equal paths the last wins
+	old  *pushed // the leaf was in the map, alone in a subtree that it now shares
+}
+
+// pushed is where a leaf stood that is pushed down.
+type pushed struct {
+	link   link
+	node   *single
+	height int
+}
+
+// apply lays out the new version of a subtree. Every fork of the old version that
+// it passes is checked against the hash that the node above gives, so that nothing
+// wrong in the old version can enter the new one.
+func (b *builder) apply(t task) error {
+	if len(t.items) == 0 {
+		*t.at = t.old
+		return nil
+	}
+	if t.depth == b.split {
+		b.tasks = append(b.tasks, t)
+		return nil
+	}
+	old, lone, err := t.old.open(b.store)
+	switch {
+	case err != nil:
+		return err
+	case lone != nil:
+		t.items = pushDown(t.items, &pushed{t.old, lone, Depth - t.depth})
+	case old != nil && BranchHash(old.left.hash, old.right.hash) != t.old.hash:
+		return fmt.Errorf("fork at depth %d: %w", t.depth, ErrCorrupt)
+	}
+	if old == nil && len(t.items) == 1 {
+		b.place(t.at, Depth-t.depth, &t.items[0])
+		return nil
+	}
+	return b.fork(t, old)
+}
+
+// fork makes a new fork and goes on below it.
+func (b *builder) fork(t task, old *fork) error {
+	below := emptyLink(Depth - t.depth - 1)
+	left, right := below, below
+	if old != nil {
+		left, right = old.left, old.right
+	}
+	node := new(fork)
+	*t.at = link{fork: node}
+	b.forks = append(b.forks, newFork{t.at, node})
+	k := firstRight(t.items, t.depth)
+	if err := b.apply(task{&node.left, left, t.depth + 1, t.items[:k]}); err != nil {
+		return err
+	}
+	return b.apply(task{&node.right, right, t.depth + 1, t.items[k:]})
+}
+
+// firstRight returns the index of the first item that turns right.
+func firstRight(items []item, depth int) int {
+	k, _ := slices.BinarySearchFunc(items, true, func(it item, _ bool) int {
+		if it.path.Right(depth) {
+			return 1
+		}
+		return -1
+	})
+	return k
+}
+
+// pushDown adds a leaf that was alone in the subtree to the items that come into
+// it, unless one of them replaces it.
+func pushDown(items []item, old *pushed) []item {
+	k, found := slices.BinarySearchFunc(items, old.node.path, func(it item, p Path) int {
+		return slices.Compare(it.path[:], p[:])
+	})
+	if found {
+		return items
+	}
+	return slices.Insert(slices.Clone(items), k, item{path: old.node.path, leaf: old.node.leaf, old: old})
+}
+
+// place puts a leaf that is alone in its subtree of the given height.
+func (b *builder) place(at *link, height int, it *item) {
+	base := BaseHeight(height)
+	var c climb
+	if it.old != nil && base == BaseHeight(it.old.height) {
+		// The node stays as it is and where it is; only its hash, seen from here, differs.
+		*at = it.old.link
+		at.single = it.old.node
+		c.start(&at.single.path, it.old.node.base, base)
+		c.stopAt(height, &at.hash)
+		c.stopAt(it.old.height, b.expect(it.old.link.hash))
+	} else {
+		at.single = &single{path: it.path, leaf: it.leaf}
+		c.start(&at.single.path, it.leaf, 0)
+		c.stopAt(base, &at.single.base)
+		c.stopAt(height, &at.hash)
+		if it.old != nil {
+			c.stopAt(BaseHeight(it.old.height), b.expect(it.old.node.base))
+			c.stopAt(it.old.height, b.expect(it.old.link.hash))
+		}
+	}
+	b.climbs = append(b.climbs, c)
+}
+
+// expect returns where to put a hash that must turn out to be want.
+func (b *builder) expect(want warg.Digest) *warg.Digest {
+	c := &check{want: want}
+	b.checks = append(b.checks, c)
+	return &c.got
+}
+
+// hash computes the hashes of everything that was laid out.
+func (b *builder) hash() error {
+	runClimbs(b.climbs)
+	for _, c := range b.checks {
+		if c.got != c.want {
+			return fmt.Errorf("single leaf: %w", ErrCorrupt)
+		}
+	}
+	for _, f := range slices.Backward(b.forks) {
+		f.at.hash = BranchHash(f.node.left.hash, f.node.right.hash)
+	}
+	return nil
+}
