@@ -37,7 +37,7 @@ func (h *CommitHistory) Observe(index uint64, s *State) error {
 		h.changes = make(map[warg.KeyID][]commitChange)
 	}
 	h.records, h.length = s.records, index+1
-	for _, id := range s.core.Touched() {
+	for _, id := range s.touched {
 		holds := s.Can(id, PermissionCommit)
 		if holds != h.Holds(id, h.length) {
 			h.changes[id] = append(h.changes[id], commitChange{h.length, holds})

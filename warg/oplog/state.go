@@ -16,7 +16,8 @@ const logIs = "operator"
 type State struct {
 	core       logstate.Core[Permission]
 	namespaces logstate.Table[string, NamespaceState]
-	records    uint64 // accepted so far
+	records    uint64       // accepted so far
+	touched    []warg.KeyID // keys whose permissions the last accepted record may have changed
 }
 
 // NamespaceState says whose a namespace is.
@@ -60,6 +61,7 @@ func (s *State) Apply(rec Record, env warg.Envelope, opt ApplyOption) error {
 		return err
 	}
 	s.records++
+	s.touched = s.core.Touched()
 	return nil
 }
 

@@ -1,6 +1,8 @@
 package oplog
 
 import (
+	"slices"
+
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/internal/logstate"
 )
@@ -32,7 +34,10 @@ func (s *State) Records() uint64 { return s.records }
 
 // Clone returns a copy of the state that shares nothing with it.
 func (s *State) Clone() *State {
-	return &State{core: s.core.Clone(), namespaces: s.namespaces.Clone(), records: s.records}
+	return &State{
+		core: s.core.Clone(), namespaces: s.namespaces.Clone(),
+		records: s.records, touched: slices.Clone(s.touched),
+	}
 }
 
 // MarshalJSON returns the state as the protocol's clients store it. A state with
