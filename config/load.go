@@ -38,14 +38,13 @@ func Load(o Options) (*Config, error) {
 	c.File = name
 	r := &reader{c: c, folder: folder}
 	if name != "" && !r.file(name, text) {
-		return nil, r.problems.err()
+		return nil, Complain(r.problems)
 	}
 	r.folder = o.Folder
 	r.environment(o.Env)
 	r.flags(o.Flags)
 	c.check(&r.problems)
-	slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.compare(b.Source) })
-	if err := r.problems.err(); err != nil {
+	if err := Complain(r.problems); err != nil {
 		return nil, err
 	}
 	return c, nil

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
-	"slices"
 
 	"github.com/entrepot/entrepot/warg"
 )
@@ -59,8 +58,7 @@ func parsePolicy(file string, text []byte) (*Policy, error) {
 		{name: "namespace", named: policyRules("namespace", p.Namespaces, isNamespace)},
 		{name: "package", named: policyRules("package", p.Packages, isPackageName)},
 	}}, root)
-	slices.SortStableFunc(r.problems, func(a, b Problem) int { return a.compare(b.Source) })
-	if err := r.problems.err(); err != nil {
+	if err := Complain(r.problems); err != nil {
 		return nil, err
 	}
 	return p, nil

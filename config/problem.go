@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"unicode"
 )
@@ -64,12 +65,14 @@ func oneLine(s string) string {
 	}, s)
 }
 
-// err returns the list as an error, or nil if there is nothing to complain about.
-func (l problems) err() error {
-	if len(l) == 0 {
+// Complain returns an [*Error] with the problems in the order of the file, or nil
+// if there are none.
+func Complain(list []Problem) error {
+	if len(list) == 0 {
 		return nil
 	}
-	return &Error{Problems: l}
+	slices.SortStableFunc(list, func(a, b Problem) int { return a.compare(b.Source) })
+	return &Error{Problems: list}
 }
 
 // errEmpty is what a value parser returns for a value that must not be empty.

@@ -1,0 +1,108 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/entrepot/entrepot/config"
+)
+
+// cli is the command line: every command that exists, in the order of the help.
+type cli struct {
+	CheckConfig checkConfigCmd `cmd:"" help:"Validate the configuration without starting."`
+	Key         keyCmd         `cmd:"" help:"Make and show keys."`
+	Version     versionCmd     `cmd:"" help:"Show version, protocol and build."`
+	Completion  completionCmd  `cmd:"" help:"Print a completion script for bash, zsh or fish."`
+
+	Help helpFlag `short:"h" help:"Show help and an example."`
+}
+
+// helpFlag prints the help of the command that it follows and ends there.
+type helpFlag bool
+
+// errHelped ends parsing after help was printed. It is no failure.
+var errHelped = errors.New("help was printed")
+
+func (helpFlag) BeforeReset(k *kong.Context) error {
+	if err := k.PrintUsage(false); err != nil {
+		return err
+	}
+	return errHelped
+}
+
+// IgnoreDefault keeps required arguments from mattering when help is asked for.
+func (helpFlag) IgnoreDefault() {}
+
+// configFlag is part of every command that needs the server's configuration.
+type configFlag struct {
+	Config string `placeholder:"FILE" help:"Configuration file. Default: entrepot.toml in the working folder, if it is there."`
+}
+
+// jsonFlag is part of every command that prints data.
+type jsonFlag struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+func newParser(c *cli, p *process) (*kong.Kong, error) {
+	return kong.New(c,
+		kong.Name("entrepot"),
+		kong.Description("A registry for WebAssembly packages that answers on behalf of other registries."),
+		kong.NoDefaultHelp(),
+		kong.Writers(p.stdout, p.stderr),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, WrapUpperBound: 100}),
+	)
+}
+
+// run executes one command line and returns the exit code. Errors are one line on
+// standard error; what follows it is evidence or a list of complaints.
+func run(ctx context.Context, args []string, p *process) int {
+	err := execute(ctx, args, p)
+	if err == nil || errors.Is(err, errHelped) {
+		return exitOK
+	}
+	var settings *config.Error
+	if errors.As(err, &settings) {
+		fmt.Fprintln(p.stderr, settings) // file:line:column first, where editors look
+	} else {
+		fmt.Fprintf(p.stderr, "entrepot: %s\n", strings.TrimRight(err.Error(), "\n"))
+	}
+	return exitCode(err)
+}
+
+func execute(ctx context.Context, args []string, p *process) error {
+	var c cli
+	parser, err := newParser(&c, p)
+	if err != nil {
+		return fmt.Errorf("describing the command line: %w", err)
+	}
+	if len(args) == 0 {
+		parser.Stdout = p.stderr
+		_, _ = parser.Parse([]string{"--help"})
+		return exitf(exitUsage, "say which command to run")
+	}
+	k, err := parser.Parse(args)
+	if err != nil {
+		return usageError(err)
+	}
+	k.BindTo(ctx, (*context.Context)(nil))
+	return k.Run(p, k)
+}
+
+// usageError turns a complaint of the parser into one that says where help is.
+func usageError(err error) error {
+	if errors.Is(err, errHelped) {
+		return err
+	}
+	command := "entrepot"
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		if node := wrong.Context.Selected(); node != nil {
+			command = node.FullPath()
+		}
+	}
+	return exitf(exitUsage, "%w; see `%s --help`", err, command)
+}
