@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 )
@@ -31,6 +32,7 @@ func commands() map[string]command {
 		"client":   cmdClient,
 		"as":       cmdAs,
 		"tty":      cmdTTY,
+		"within":   cmdWithin,
 		"exits":    cmdExits,
 		"capture":  cmdCapture,
 		"expand":   cmdExpand,
@@ -38,6 +40,7 @@ func commands() map[string]command {
 		"json":     cmdJSON,
 		"http":     cmdHTTP,
 		"logid":    cmdLogID,
+		"digest":   cmdDigest,
 	}
 }
 
@@ -55,7 +58,7 @@ func flags(ts *testscript.TestScript, neg bool, args []string, usage string, lea
 }
 
 // serve [-plain] [-dir DIR] [-data DIR] NAME [flag…] starts our binary and waits until it is
-// ready. Data stands in $WORK/NAME, the output in $WORK/NAME.log, the base URL in $NAME_URL.
+// ready. Data stands in $WORK/NAME, the output in $WORK/NAME.log, the base URL in $NAME_URL, its port in $NAME_PORT.
 // With -plain no flag is added: the script says everything, and -data only says where to
 // look for run/listen.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
@@ -110,6 +113,7 @@ func (w *world) run(ts *testscript.TestScript, name string, cmd *exec.Cmd, probe
 	url, err := s.awaitReady(probe)
 	ts.Check(err)
 	ts.Setenv(urlVar(name), url)
+	ts.Setenv(strings.ToUpper(name)+"_PORT", url[strings.LastIndexByte(url, ':')+1:])
 	ts.Logf("%s at %s", name, url)
 }
 
@@ -219,6 +223,32 @@ func (w *world) command(ts *testscript.TestScript, ctx context.Context, args []s
 	cmd, err := c.command(ctx, args[1], args[2:]...)
 	ts.Check(err)
 	return cmd
+}
+
+// within DURATION REGEXP NAME PROGRAM [arg…] runs a program as that person again and again until
+// what it prints matches: for what another process does in its own time.
+func cmdWithin(ts *testscript.TestScript, neg bool, args []string) {
+	args = flags(ts, neg, args, "within DURATION REGEXP NAME PROGRAM [arg…]", 4, nil)
+	limit, err := time.ParseDuration(args[0])
+	ts.Check(err)
+	want, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	ctx, cancel := context.WithTimeout(context.Background(), limit)
+	defer cancel()
+	tick := time.NewTicker(10 * pollEvery)
+	defer tick.Stop()
+	for {
+		printed, err := of(ts).command(ts, ctx, args[2:]).CombinedOutput()
+		if want.Match(printed) && err == nil {
+			_, _ = ts.Stdout().Write(printed)
+			return
+		}
+		select {
+		case <-ctx.Done():
+			ts.Fatalf("nothing matched %q within %v; the last run (%v) printed:\n%s", args[1], limit, err, printed)
+		case <-tick.C:
+		}
+	}
 }
 
 // tty PROMPT ANSWER NAME PROGRAM [arg…] runs a program as that person on a terminal, and types

@@ -150,3 +150,10 @@ func packageLogID(name string) string {
 	sum := sha256.Sum256(text)
 	return "sha256:" + hex.EncodeToString(sum[:])
 }
+
+// digest VAR FILE sets $VAR to the digest of a file.
+func cmdDigest(ts *testscript.TestScript, neg bool, args []string) {
+	args = flags(ts, neg, args, "digest VAR FILE", 2, nil)
+	sum := sha256.Sum256([]byte(ts.ReadFile(args[1])))
+	ts.Setenv(args[0], "sha256:"+hex.EncodeToString(sum[:]))
+}

@@ -19,6 +19,8 @@ const bigSize = 9_000_000
 //	leaf.wasm    the empty component, eight bytes
 //	top.wasm     a component that depends on test:leaf, any version from 1.0.0
 //	uptop.wasm   the same for up:leaf
+//	socket.wasm  a component that imports the instance demo:shared/api
+//	plug.wasm    one that exports it
 //	big.wasm     a component with a custom section of nine megabytes
 //	module.wasm  the empty core module
 //	not.wasm     something else
@@ -33,6 +35,8 @@ func writeWasm(dir string) error {
 		"leaf.wasm":   component(),
 		"top.wasm":    component("unlocked-dep=<test:leaf@{>=1.0.0}>"),
 		"uptop.wasm":  component("unlocked-dep=<up:leaf@{>=1.0.0}>"),
+		"socket.wasm": component("demo:shared/api"),
+		"plug.wasm":   exporter("demo:shared/api"),
 		"big.wasm":    slices.Concat(component(), section(0, slices.Concat([]byte("\x03big"), noise))),
 		"module.wasm": []byte("\x00asm\x01\x00\x00\x00"),
 		"not.wasm":    []byte("#!/bin/sh\nexit 0\n"),
@@ -60,6 +64,13 @@ func component(imports ...string) []byte {
 		names = append(names, leb(index)...)
 	}
 	return slices.Concat(binary, section(7, types), section(10, names))
+}
+
+// exporter is a component that exports an instance without exports under the name.
+func exporter(name string) []byte {
+	instance := section(5, []byte{1, 1, 0})                                              // one, made of inline exports, of which there are none
+	export := slices.Concat([]byte{1, 0}, leb(len(name)), []byte(name), []byte{5, 0, 0}) // one plain name: instance 0, no type given
+	return slices.Concat(component(), instance, section(11, export))
 }
 
 func section(id byte, body []byte) []byte {

@@ -1,0 +1,97 @@
+# entrepot: everything a person types. `make help` lists it.
+
+# Pinned tools, run by the Go command itself and checked by its checksum database.
+GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+STATICCHECK   = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+FUZZTIME ?= 30s
+BENCH    ?=
+E2E      ?= .
+
+CLIENTS = $(or $(ENTREPOT_CLIENTS),$(HOME)/.cache/entrepot-clients)
+
+export CGO_ENABLED = 0
+
+.DEFAULT_GOAL := help
+
+## build: the static binary, ./bin/entrepot
+.PHONY: build
+build:
+	go build -trimpath -ldflags '-X main.version=$(VERSION)' -o bin/entrepot ./cmd/entrepot
+
+## run: build, then serve with no configuration at all (127.0.0.1:8090, ./entrepot-data)
+.PHONY: run
+run: build
+	exec ./bin/entrepot serve
+
+## test: every unit test; needs nothing but Go
+.PHONY: test
+test:
+	go test ./...
+
+## race: the same under the race detector (needs a C compiler)
+.PHONY: race
+race:
+	CGO_ENABLED=1 go test -race ./...
+
+## clients: build the real clients for e2e with cargo, once per machine (30 minutes)
+.PHONY: clients
+clients:
+	e2e/clients.sh
+
+## e2e: the user stories with the real clients; E2E=regexp picks some
+.PHONY: e2e
+e2e: build
+	ENTREPOT_BIN=$(CURDIR)/bin/entrepot ENTREPOT_VERSION='$(VERSION)' ENTREPOT_CLIENTS=$(CLIENTS) \
+		go test -tags e2e -count=1 -timeout 40m -run '$(E2E)' ./e2e
+
+## fuzz: each fuzz target for FUZZTIME (30s)
+.PHONY: fuzz
+fuzz:
+	@set -e; grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . >/dev/null; \
+	for file in $$(grep -rlE --include='*_test.go' '^func Fuzz' . | sort); do \
+		for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p' $$file); do \
+			echo "== $$(dirname $$file) $$name"; \
+			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
+		done; \
+	done
+
+## bench: ours beside the reference in one run; BENCH='-only reads' and other flags of internal/bench
+.PHONY: bench
+bench: build
+	cargo install --quiet --locked --path internal/bench/peer --root $(CLIENTS)/bench-peer --target-dir $(CLIENTS)/target
+	go run ./internal/bench $(BENCH)
+
+## fmt: format the code
+.PHONY: fmt
+fmt:
+	gofmt -w .
+
+## vet: go vet, the e2e package included, and what gofmt would change
+.PHONY: vet
+vet:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
+	go vet ./...
+	go vet -tags e2e ./e2e
+
+## tidy: fail if go.mod or go.sum is not what the code needs
+.PHONY: tidy
+tidy:
+	go mod tidy -diff
+
+## lint: golangci-lint and staticcheck at their pinned versions
+.PHONY: lint
+lint:
+	$(GOLANGCI_LINT) run ./...
+	$(GOLANGCI_LINT) run --build-tags e2e ./e2e
+	$(STATICCHECK) -tags e2e ./...
+
+## check: what must pass before a change is handed in: vet, tidy, lint, test
+.PHONY: check
+check: vet tidy lint test
+
+## help: this list
+.PHONY: help
+help:
+	@sed -nE 's/^## ([a-z0-9]+): (.*)/  make \1|\2/p' $(MAKEFILE_LIST) | awk -F'|' '{printf "%-14s %s\n", $$1, $$2}'
