@@ -13,14 +13,14 @@ import (
 func AppendCheckpoint(dst []byte, s warg.SignedCheckpoint) []byte {
 	dst = appendClaims(append(dst, `{"contents":`...), s.Unverified())
 	dst = appendMember(dst, "keyId", string(s.KeyID()))
-	dst = appendPlain(append(dst, `,"signature":`...), s.Signature().String())
+	dst = appendSignature(append(dst, `,"signature":`...), s.Signature())
 	return append(dst, '}')
 }
 
 func appendClaims(dst []byte, c warg.CheckpointClaims) []byte {
-	dst = appendPlain(append(dst, `{"logRoot":`...), c.LogRoot.String())
+	dst = appendHash(append(dst, `{"logRoot":`...), c.LogRoot)
 	dst = strconv.AppendUint(append(dst, `,"logLength":`...), c.LogLength, 10)
-	dst = appendPlain(append(dst, `,"mapRoot":`...), c.MapRoot.String())
+	dst = appendHash(append(dst, `,"mapRoot":`...), c.MapRoot)
 	dst = strconv.AppendUint(append(dst, `,"timestamp":`...), c.Timestamp, 10)
 	return append(dst, '}')
 }

@@ -63,9 +63,11 @@ func readRecords(d *strictjson.Decoder, total *int) []warg.Record {
 			d.Fail("more than %d records in all", maxPageTotal)
 		}
 		r := readRecord(d, requiredWithToken, keyID)
-		if keyID = r.KeyID; d.Err() == nil {
-			records = append(records, r)
+		if d.Err() == nil && r.Token == "" {
+			d.Fail("an empty fetch token")
 		}
+		keyID = r.KeyID
+		records = append(records, r)
 	}
 	return records
 }

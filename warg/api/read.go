@@ -69,7 +69,8 @@ func readBytes(d *strictjson.Decoder) []byte {
 	text := d.Text()
 	digits := bytes.TrimRight(text, "=")
 	canonical := (4 - len(digits)%4) % 4
-	if len(text)-len(digits) > canonical || bytes.ContainsAny(digits, "\r\n") {
+	lineBreak := bytes.IndexByte(digits, '\n') >= 0 || bytes.IndexByte(digits, '\r') >= 0
+	if len(text)-len(digits) > canonical || lineBreak {
 		d.FailWith(errBase64)
 		return nil
 	}
@@ -90,6 +91,16 @@ func appendBytes(dst, b []byte) []byte {
 // appendDigest appends the text form of a digest as a string.
 func appendDigest(dst []byte, digest warg.Digest) []byte {
 	return append(digest.AppendText(append(dst, '"')), '"')
+}
+
+// appendSignature appends the text form of a signature as a string.
+func appendSignature(dst []byte, sig warg.Signature) []byte {
+	return append(sig.AppendText(append(dst, '"')), '"')
+}
+
+// appendHash appends the text form of a hash as a string.
+func appendHash(dst []byte, h warg.AnyHash) []byte {
+	return append(h.AppendText(append(dst, '"')), '"')
 }
 
 // appendPlain appends as a string a text that is known to need no escapes.

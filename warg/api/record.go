@@ -17,7 +17,7 @@ func AppendEnvelope(dst []byte, e warg.Envelope) []byte {
 func appendEnvelope(dst []byte, e warg.Envelope) []byte {
 	dst = appendBytes(append(dst, `{"contentBytes":`...), e.Content)
 	dst = appendMember(dst, "keyId", string(e.KeyID))
-	return appendPlain(append(dst, `,"signature":`...), e.Signature.String())
+	return appendSignature(append(dst, `,"signature":`...), e.Signature)
 }
 
 // AppendRecord appends a published record. If r.JSON is at hand it is copied and
