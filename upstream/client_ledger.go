@@ -1,0 +1,113 @@
+package upstream
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
+)
+
+// maxPagesPerCall bounds how many pages one call of Ledger fetches.
+const maxPagesPerCall = 64
+
+// Ledger implements [warg.Registry]: it fetches the pages that hold the range. For
+// the reference registry that is one request for each 1000 entries, besides the
+// list of pages.
+func (c *Client) Ledger(ctx context.Context, start uint64, max int) ([]byte, error) {
+	x := exchange{op: api.OpLedger, path: api.PathLedger, limit: maxLedgerBody}
+	body, err := c.do(ctx, x)
+	if err != nil {
+		return nil, err
+	}
+	pages, err := api.ParseLedger(body)
+	if err != nil {
+		return nil, x.malformed(err)
+	}
+	var entries []byte
+	next, end, fetched := start, start+uint64(max), 0
+	for _, p := range pages {
+		if p.Last < next {
+			continue
+		}
+		if p.First > next || next >= end || fetched == maxPagesPerCall {
+			break // the page before was short, or there is enough
+		}
+		page, err := c.ledgerPage(ctx, p)
+		if err != nil {
+			return nil, err
+		}
+		fetched++
+		// The page begins at p.First, which may be before what we need, and may end
+		// beyond p.Last: records that no checkpoint covers yet.
+		page = page[:min(uint64(len(page)), (p.Last-p.First+1)*warg.LedgerEntrySize)]
+		skip := (next - p.First) * warg.LedgerEntrySize
+		if uint64(len(page)) <= skip {
+			break
+		}
+		entries = append(entries, page[skip:]...)
+		next = start + uint64(len(entries)/warg.LedgerEntrySize)
+	}
+	return entries[:min(len(entries), max*warg.LedgerEntrySize)], nil
+}
+
+// ledgerPage fetches one page of packed entries.
+func (c *Client) ledgerPage(ctx context.Context, p api.LedgerSource) ([]byte, error) {
+	// The reference's last page may be longer than announced, up to the full size.
+	entries := max(p.Last-p.First+1, warg.LedgerPageEntries)
+	if p.ContentType != api.ContentTypeLedger || entries > maxLedgerPage {
+		return nil, refuse(ClassAnswer, "ledger page at %d has type %q and %d entries, which is not supported", p.First, p.ContentType, entries)
+	}
+	body, err := c.fetchURL(ctx, p.URL, api.ContentTypeLedger, int64(entries*warg.LedgerEntrySize))
+	if err != nil {
+		return nil, err
+	}
+	if len(body)%warg.LedgerEntrySize != 0 {
+		return nil, refuse(ClassLedger, "ledger page at %d has %d bytes, which is not a multiple of %d", p.First, len(body), warg.LedgerEntrySize)
+	}
+	return body, nil
+}
+
+// fetchURL fetches what upstream said is at a URL, absolute or relative to the
+// base. API headers go along only to the origin itself.
+func (c *Client) fetchURL(ctx context.Context, ref, contentType string, limit int64) ([]byte, error) {
+	u, err := c.resolve(ref)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, u.String(), nil)
+	if err != nil {
+		return nil, refuse(ClassAddress, "reading URL %q: %w", ref, err)
+	}
+	if c.places.isOrigin(u) {
+		c.authorize(req)
+	}
+	resp, err := c.send(ctx, req)
+	if err != nil {
+		return nil, err
+	}
+	if resp.StatusCode != http.StatusOK {
+		defer resp.Body.Close()
+		return nil, c.errorAnswer(resp, api.FamilyLedger, cancel)
+	}
+	if !onlyType(resp, contentType) {
+		resp.Body.Close()
+		return nil, refuse(ClassAnswer, "%s answered with content type %q; want exactly %q", u.Redacted(), resp.Header.Values("Content-Type"), contentType)
+	}
+	return c.readAll(resp, limit, cancel)
+}
+
+// resolve reads a URL that upstream gave and judges it.
+func (c *Client) resolve(ref string) (*url.URL, error) {
+	u, err := c.places.origin.Parse(ref)
+	if err != nil {
+		return nil, refuse(ClassAddress, "reading URL %q: %w", ref, err)
+	}
+	if err := c.places.checkURL(u); err != nil {
+		return nil, err
+	}
+	return u, nil
+}

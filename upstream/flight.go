@@ -1,0 +1,163 @@
+package upstream
+
+import (
+	"context"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// flights lets one goroutine do what many want. It differs from x/sync's
+// singleflight in that several keys can be claimed at once, to be fetched in one
+// request, and that whoever does the work is never one of those who wait: a reader
+// that goes away takes nobody with it.
+type flights[K comparable] struct {
+	mu sync.Mutex
+	m  map[K]*flight
+}
+
+type flight struct {
+	done chan struct{}
+	err  error // valid when done is closed
+}
+
+// join returns the flights of all keys, and those keys that nobody was working on:
+// the caller must see to it that each of them lands.
+func (f *flights[K]) join(keys []K) (mine []K, all []*flight) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.m == nil {
+		f.m = make(map[K]*flight)
+	}
+	for _, k := range keys {
+		fl, ok := f.m[k]
+		if !ok {
+			fl = &flight{done: make(chan struct{})}
+			f.m[k] = fl
+			mine = append(mine, k)
+		}
+		all = append(all, fl)
+	}
+	return mine, all
+}
+
+// land ends the work on a key.
+func (f *flights[K]) land(k K, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	fl, ok := f.m[k]
+	if !ok {
+		return // landed already
+	}
+	delete(f.m, k)
+	fl.err = err
+	close(fl.done)
+}
+
+// wait waits until all flights have landed and returns their first error.
+func wait(ctx context.Context, all []*flight) error {
+	for _, fl := range all {
+		select {
+		case <-fl.done:
+			if fl.err != nil {
+				return fl.err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	return nil
+}
+
+// memo remembers for a short time that something failed, so that not every reader
+// makes us ask again.
+type memo[K comparable] struct {
+	mu sync.Mutex
+	m  map[K]failure
+}
+
+type failure struct {
+	err   error
+	until time.Time
+}
+
+// maxMemo bounds a memo: keys come from clients.
+const maxMemo = 10_000
+
+func (m *memo[K]) get(k K, now time.Time) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	f, ok := m.m[k]
+	if !ok {
+		return nil
+	}
+	if !now.Before(f.until) {
+		delete(m.m, k)
+		return nil
+	}
+	return f.err
+}
+
+func (m *memo[K]) put(k K, err error, until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.m == nil {
+		m.m = make(map[K]failure)
+	}
+	if len(m.m) >= maxMemo {
+		for victim := range m.m { // any one
+			delete(m.m, victim)
+			break
+		}
+	}
+	m.m[k] = failure{err, until}
+}
+
+// Back-off after failures: doubled from first to longest, each drawn between half
+// and the whole, so that many replicas do not come back at once.
+const (
+	firstBackoff   = time.Second
+	longestBackoff = time.Minute
+)
+
+// gate keeps us from asking somebody who does not answer.
+type gate struct {
+	mu       sync.Mutex
+	failures int
+	until    time.Time
+	last     error
+}
+
+// closed returns the last failure if it is too early to try again.
+func (g *gate) closed(now time.Time) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !now.Before(g.until) {
+		return nil
+	}
+	e := warg.Error{Kind: warg.KindUnavailable, Message: g.last.Error(), Err: g.last}
+	if known, ok := asWarg(g.last); ok {
+		e = *known
+	}
+	e.RetryAfter = int(g.until.Sub(now)/time.Second) + 1
+	return &e
+}
+
+// report notes how an attempt ended.
+func (g *gate) report(err error, now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if err == nil {
+		g.failures, g.until, g.last = 0, time.Time{}, nil
+		return
+	}
+	pause := longestBackoff
+	if g.failures < 6 {
+		pause = firstBackoff << g.failures
+	}
+	g.failures++
+	g.last = err
+	g.until = now.Add(pause/2 + rand.N(pause/2))
+}

@@ -1,0 +1,147 @@
+package upstream
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Refresh asks upstream for its checkpoint now, or joins a refresh under way, and
+// waits until it has been verified and is served. A back-off is not waited for.
+func (r *Replica) Refresh(ctx context.Context) error {
+	if r.o.Offline || r.trusted.current().Quarantine != nil {
+		return r.mayAsk()
+	}
+	return wait(ctx, []*flight{r.startRefresh()})
+}
+
+// startRefresh starts a refresh unless one is under way, and returns it.
+func (r *Replica) startRefresh() *flight {
+	mine, all := r.refreshes.join([]struct{}{{}})
+	if len(mine) > 0 {
+		r.detach(refreshTimeout, func(ctx context.Context) {
+			err := r.refresh(ctx)
+			r.refreshGate.report(err, r.o.Now())
+			r.note("refreshing", err)
+			r.refreshes.land(struct{}{}, err)
+		})
+	}
+	return all[0]
+}
+
+// refresh asks for the checkpoint, judges it, and makes it the head if it is newer.
+func (r *Replica) refresh(ctx context.Context) error {
+	doing := fmt.Sprintf("refreshing registry `%s`", r.o.Domain)
+	got, err := r.o.Transport.Checkpoint(ctx)
+	if err := r.asked(ctx, doing, err); err != nil {
+		return err
+	}
+	now := r.o.Now()
+	err = r.judge(ctx, got.Signed, now)
+	var c *contradiction
+	if errors.As(err, &c) {
+		err = r.quarantine(c, now)
+	}
+	if err != nil && ClassOf(err) == ClassNone {
+		return r.asked(ctx, doing, err)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", doing, err)
+	}
+	return nil
+}
+
+// judge decides what a checkpoint is worth: nothing, what is known already, or a
+// new head.
+func (r *Replica) judge(ctx context.Context, s warg.SignedCheckpoint, now time.Time) error {
+	if err := r.plausible(s.Unverified(), now); err != nil {
+		return err
+	}
+	h, served := r.trusted.current(), r.view.Load()
+	order := cmp.Compare(s.Unverified().LogLength, h.view.LogLength)
+	switch {
+	case h.Format == 0 || order > 0:
+		return r.grow(ctx, s, now)
+	case served == nil && order == 0:
+		return r.grow(ctx, s, now) // the cache is gone: fetch it all again, up to the same head
+	case served == nil:
+		return r.judgeWithoutTrees(s)
+	case order == 0:
+		return r.judgeSame(served, s, now)
+	}
+	return r.judgeShorter(served, s)
+}
+
+// plausible refuses claims that no honest registry makes.
+func (r *Replica) plausible(c warg.CheckpointClaims, now time.Time) error {
+	_, logErr := c.LogRoot.Digest()
+	_, mapErr := c.MapRoot.Digest()
+	latest := now.Add(maxSkew).Unix()
+	switch {
+	case c.LogLength == 0 || c.LogLength > warg.MaxRegistryLength:
+		return refuse(ClassClaims, "checkpoint claims a length of %d", c.LogLength)
+	case c.LogLength > r.o.MaxLength:
+		return refuse(ClassEndless, "checkpoint claims a length of %d; at most %d are replicated", c.LogLength, r.o.MaxLength)
+	case logErr != nil || mapErr != nil:
+		return refuse(ClassClaims, "checkpoint has a root that is not a digest")
+	case latest > 0 && c.Timestamp > uint64(latest):
+		return refuse(ClassClaims, "checkpoint claims to be signed at %d, which is in the future", c.Timestamp)
+	}
+	return nil
+}
+
+// judgeSame judges a checkpoint of the served length.
+func (r *Replica) judgeSame(served *view, s warg.SignedCheckpoint, now time.Time) error {
+	view, err := served.op.open(s)
+	if err != nil {
+		return err
+	}
+	if !view.SameView(served.cp) {
+		return &contradiction{
+			class:    ClassEquivocation,
+			reason:   fmt.Sprintf("two checkpoints of length %d have different roots", view.LogLength),
+			believed: served.signed, refused: s, op: served.op,
+		}
+	}
+	if view.Timestamp < served.cp.Timestamp {
+		return refuse(ClassRollback, "checkpoint of length %d was signed at %d, before the one that is known", view.LogLength, view.Timestamp)
+	}
+	return r.accept(s, view, served.op, now)
+}
+
+// accept makes a verified checkpoint the head, durably, and then serves it.
+func (r *Replica) accept(s warg.SignedCheckpoint, cp warg.Checkpoint, op *operator, now time.Time) error {
+	served := r.view.Load()
+	if served == nil || served.cp != cp {
+		pinned := pinnedByConfiguration
+		if r.o.OperatorKey == "" {
+			pinned = pinnedOnFirstUse
+		}
+		if err := r.trusted.accept(s, cp, op, pinned, now); err != nil {
+			return err
+		}
+		r.view.Store(&view{s, cp, op})
+	}
+	r.checked.Store(now.UnixNano())
+	return nil
+}
+
+// quarantine keeps the proof of a contradiction and believes nothing more. It
+// returns the refusal.
+func (r *Replica) quarantine(c *contradiction, now time.Time) error {
+	refusal := refuse(c.class, "registry `%s` contradicts itself: %s", r.o.Domain, c.reason)
+	name, err := writeEvidence(r.o.FS, r.o.EvidenceDir, r.o.Domain, c, now)
+	if err != nil {
+		r.o.Log.Error("evidence could not be written", "upstream", r.o.Domain, "error", err)
+	}
+	r.o.Log.Error("upstream is quarantined", "upstream", r.o.Domain, "class", c.class.String(), "reason", c.reason, "evidence", name)
+	q := Quarantine{Class: c.class.String(), Reason: c.reason, Since: now.UTC(), Evidence: name}
+	if err := r.trusted.quarantine(q); err != nil {
+		return errors.Join(refusal, err)
+	}
+	return refusal
+}

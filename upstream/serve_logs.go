@@ -1,0 +1,163 @@
+package upstream
+
+import (
+	"context"
+
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
+)
+
+// Logs implements [warg.Registry]. Fetch tokens are upstream's own, and record ids
+// are taken as well; a token that nobody knows means from the start, so a client
+// that got its token elsewhere gets its records again instead of an error.
+func (r *Replica) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage, error) {
+	limit := req.Limit
+	if limit == 0 {
+		limit = warg.DefaultFetchLimit
+	}
+	if limit < 1 || limit > warg.MaxFetchLimit {
+		return warg.LogsPage{}, api.LimitError(req.Limit)
+	}
+	v, err := r.current(ctx)
+	if err != nil {
+		return warg.LogsPage{}, err
+	}
+	if err := r.checkLength(v, req.LogLength); err != nil {
+		return warg.LogsPage{}, err
+	}
+	if err := r.needRecords(ctx, v, req, limit); err != nil {
+		return warg.LogsPage{}, err
+	}
+	page := warg.LogsPage{}
+	page.Operator, err = r.readLog(warg.OperatorLogID, req.Operator, req.LogLength, limit)
+	if err != nil {
+		return warg.LogsPage{}, err
+	}
+	page.More = len(page.Operator) == limit
+	for _, c := range req.Packages {
+		records, err := r.readLog(c.LogID, c.Token, req.LogLength, limit)
+		if err != nil {
+			return warg.LogsPage{}, err
+		}
+		page.More = page.More || len(records) == limit
+		page.Packages = append(page.Packages, warg.LogRecords{LogID: c.LogID, Records: records})
+	}
+	if w := r.warning(); w != "" {
+		page.Warnings = []string{w}
+	}
+	return page, nil
+}
+
+// checkLength fails unless a checkpoint of that length was accepted and is not
+// beyond what is served.
+func (r *Replica) checkLength(v *view, length uint64) error {
+	if _, ok := r.trusted.at(length); !ok || length > v.cp.LogLength {
+		return &warg.Error{Kind: warg.KindLengthNotFound, Number: length}
+	}
+	return nil
+}
+
+// needRecords sees to it that the records which a request asks for are held.
+func (r *Replica) needRecords(ctx context.Context, v *view, req warg.LogsRequest, limit int) error {
+	var wanted []warg.LogID
+	for _, c := range req.Packages {
+		first, _, ok, err := r.o.Store.Position(c.LogID, 0)
+		if err != nil {
+			return err
+		}
+		if !ok || first >= req.LogLength || c.LogID == warg.OperatorLogID {
+			return warg.NotFound(warg.KindLogNotFound, c.LogID) // the ledger says so; nobody needs to be asked
+		}
+		complete, err := r.holds(c, req.LogLength, limit)
+		if err != nil {
+			return err
+		}
+		if !complete {
+			wanted = append(wanted, c.LogID)
+		}
+	}
+	if len(wanted) == 0 {
+		return nil
+	}
+	return r.fetchLogs(ctx, v, wanted)
+}
+
+// holds reports whether the next limit records of a log, below a length, are held.
+func (r *Replica) holds(c warg.LogCursor, length uint64, limit int) (bool, error) {
+	leaves, held, err := r.o.Store.Log(c.LogID)
+	if err != nil || held >= leaves {
+		return err == nil, err
+	}
+	start, err := r.after(c.LogID, c.Token)
+	if err != nil {
+		return false, err
+	}
+	if held >= start+uint64(limit) {
+		return true, nil
+	}
+	next, _, ok, err := r.o.Store.Position(c.LogID, held)
+	return !ok || next >= length, err
+}
+
+// after returns which record of a log comes after a token.
+func (r *Replica) after(log warg.LogID, token string) (uint64, error) {
+	if token == "" {
+		return 0, nil
+	}
+	if id, err := warg.ParseRecordID(token); err == nil {
+		n, _, ok, err := r.o.Store.Find(log, id)
+		if err != nil {
+			return 0, err
+		}
+		if ok {
+			return n + 1, nil
+		}
+	}
+	n, ok, err := r.o.Store.FindToken(log, token)
+	if err != nil || !ok {
+		return 0, err
+	}
+	return n + 1, nil
+}
+
+// readLog reads held records after a token and below a length.
+func (r *Replica) readLog(log warg.LogID, token string, length uint64, limit int) ([]warg.Record, error) {
+	start, err := r.after(log, token)
+	if err != nil {
+		return nil, err
+	}
+	records, err := r.o.Store.Records(log, start, limit)
+	if err != nil {
+		return nil, err
+	}
+	for i, rec := range records {
+		if rec.Index >= length {
+			return records[:i], nil
+		}
+	}
+	return records, nil
+}
+
+// Record implements [warg.Registry]. What the ledger has is published; upstream
+// knows whether anything else is on its way, but nobody can have sent it through us.
+func (r *Replica) Record(ctx context.Context, log warg.LogID, id warg.RecordID) (warg.RecordStatus, error) {
+	v, err := r.fresh(ctx)
+	if err != nil {
+		return warg.RecordStatus{}, err
+	}
+	first, _, ok, err := r.o.Store.Position(log, 0)
+	if err != nil {
+		return warg.RecordStatus{}, err
+	}
+	if !ok || first >= v.cp.LogLength {
+		return warg.RecordStatus{}, warg.NotFound(warg.KindLogNotFound, log)
+	}
+	_, index, ok, err := r.o.Store.Find(log, id)
+	if err != nil {
+		return warg.RecordStatus{}, err
+	}
+	if !ok || index >= v.cp.LogLength || log == warg.OperatorLogID {
+		return warg.RecordStatus{}, warg.NotFound(warg.KindRecordNotFound, id)
+	}
+	return warg.RecordStatus{RecordID: id, State: warg.StatePublished, Index: index}, nil
+}

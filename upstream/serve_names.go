@@ -1,0 +1,151 @@
+package upstream
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Names implements [warg.Registry].
+func (r *Replica) Names(ctx context.Context, ids []warg.LogID) ([]warg.PackageName, error) {
+	v, err := r.current(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var wanted []warg.LogID
+	for _, id := range ids {
+		known, err := r.inLedger(v, id)
+		if err != nil {
+			return nil, err
+		}
+		if !known {
+			return nil, warg.NotFound(warg.KindLogNotFound, id)
+		}
+		_, ok, err := r.o.Store.Name(id)
+		if err != nil {
+			return nil, err
+		}
+		if !ok && id != warg.OperatorLogID {
+			wanted = append(wanted, id)
+		}
+	}
+	if err := r.fetchNames(ctx, wanted); err != nil {
+		return nil, err
+	}
+	names := make([]warg.PackageName, len(ids))
+	for i, id := range ids {
+		if names[i], _, err = r.o.Store.Name(id); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// NameOf returns the name of a log that stands in upstream's ledger. An id that
+// does not is never sent to upstream: it may be a package of our own that nobody
+// else is to know of. A ledger that is too old is refreshed first.
+func (r *Replica) NameOf(ctx context.Context, id warg.LogID) (warg.PackageName, bool) {
+	v := r.view.Load()
+	known := false
+	if v != nil {
+		known, _ = r.inLedger(v, id)
+	}
+	if !known {
+		var err error
+		if v, err = r.fresh(ctx); err != nil {
+			return warg.PackageName{}, false
+		}
+		if known, err = r.inLedger(v, id); err != nil || !known {
+			return warg.PackageName{}, false
+		}
+	}
+	names, err := r.Names(ctx, []warg.LogID{id})
+	if err != nil || names[0].IsZero() {
+		return warg.PackageName{}, false
+	}
+	return names[0], true
+}
+
+// inLedger reports whether a log has a record at the view.
+func (r *Replica) inLedger(v *view, id warg.LogID) (bool, error) {
+	first, _, ok, err := r.o.Store.Position(id, 0)
+	return ok && first < v.cp.LogLength, err
+}
+
+// errNameless is remembered for logs whose name upstream cannot give.
+var errNameless = errors.New("upstream gives no name for this log")
+
+// fetchNames sees to it that the names are held. One that upstream cannot give is
+// no error.
+func (r *Replica) fetchNames(ctx context.Context, wanted []warg.LogID) error {
+	var ask []warg.LogID
+	for _, id := range wanted {
+		switch err := r.nameless.get(id, r.o.Now()); {
+		case err == nil:
+			ask = append(ask, id)
+		case !errors.Is(err, errNameless):
+			return err
+		}
+	}
+	if len(ask) == 0 {
+		return nil
+	}
+	if err := r.mayAsk(); err != nil {
+		return err
+	}
+	mine, all := r.names.join(ask)
+	for len(mine) > 0 {
+		part := mine[:min(len(mine), warg.MaxNames)]
+		mine = mine[len(part):]
+		r.detach(fetchTimeout, func(ctx context.Context) {
+			err := r.askNames(ctx, part)
+			r.note("fetching names", err)
+			for _, id := range part {
+				r.names.land(id, err)
+			}
+		})
+	}
+	return wait(ctx, all)
+}
+
+// askNames asks for names and stores those that lead back to their ids.
+func (r *Replica) askNames(ctx context.Context, ids []warg.LogID) error {
+	doing := fmt.Sprintf("fetching names of registry `%s`", r.o.Domain)
+	names, err := r.o.Transport.Names(ctx, ids)
+	if errors.Is(err, &warg.Error{Kind: warg.KindLogNotFound}) {
+		err = refuse(ClassAbsence, "registry `%s` denies a log that is in its ledger: %w", r.o.Domain, err)
+	}
+	if err == nil && len(names) != len(ids) {
+		err = refuse(ClassAnswer, "asked for %d names, got %d", len(ids), len(names))
+	}
+	if err := r.asked(ctx, doing, err); err != nil {
+		r.remember(ids, err)
+		return err
+	}
+	for i, id := range ids {
+		switch name := names[i]; {
+		case name.IsZero():
+			r.nameless.put(id, errNameless, r.o.Now().Add(refusedPause))
+		case name.LogID() != id:
+			err = refuse(ClassName, "registry `%s` gives log `%s` the name `%s`, whose id is another one", r.o.Domain, id, name)
+			r.remember(ids[i:i+1], err)
+		default:
+			if putErr := r.o.Store.PutName(id, name); putErr != nil {
+				return fmt.Errorf("keeping name of log `%s`: %w", id, putErr)
+			}
+		}
+	}
+	return err
+}
+
+// remember keeps a refusal for a while, so that not every reader makes us ask anew.
+func (r *Replica) remember(ids []warg.LogID, err error) {
+	if ClassOf(err) == ClassNone {
+		return
+	}
+	for _, id := range ids {
+		r.nameless.put(id, err, r.o.Now().Add(refusedPause))
+	}
+}
