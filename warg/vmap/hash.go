@@ -54,3 +54,12 @@ func PathOf(key []byte) Path { return sha256.Sum256(key) }
 
 // Right reports whether the path turns right at a branch of the given depth.
 func (p *Path) Right(depth int) bool { return p[depth/8]>>(7-depth%8)&1 == 1 }
+
+// HashPairs sets dst[i] to the hash of the branch with the children src[2i] and
+// src[2i+1]. It is the fast way to hash many branches; dst and src must not
+// overlap unless they are the same.
+func HashPairs(dst, src []warg.Digest) {
+	for i := range dst {
+		dst[i] = BranchHash(src[2*i], src[2*i+1])
+	}
+}

@@ -1,0 +1,72 @@
+package tree
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+)
+
+// The letters of the kinds of keys.
+const (
+	kindHead       = 'h'
+	kindCheckpoint = 'c'
+	kindPage       = 'l'
+	kindTile       = 't'
+	kindPatch      = 'm'
+)
+
+// maxKeySuffix is the length of the longest key without its prefix.
+const maxKeySuffix = 1 + 8 + 4
+
+func (t *Tree) newKey(kind byte) []byte {
+	key := make([]byte, 0, len(t.prefix)+maxKeySuffix)
+	return append(append(key, t.prefix...), kind)
+}
+
+func (t *Tree) headKey() []byte { return t.newKey(kindHead) }
+
+func (t *Tree) checkpointKey(length uint64) []byte {
+	return binary.BigEndian.AppendUint64(t.newKey(kindCheckpoint), length)
+}
+
+func (t *Tree) pageKey(page uint64) []byte {
+	return binary.BigEndian.AppendUint64(t.newKey(kindPage), page)
+}
+
+func (t *Tree) tileKey(id tileID) []byte {
+	return binary.BigEndian.AppendUint64(append(t.newKey(kindTile), byte(id.level)), id.index)
+}
+
+func (t *Tree) partKey(id partID) []byte {
+	key := binary.BigEndian.AppendUint64(t.newKey(kindPatch), id.length)
+	return binary.BigEndian.AppendUint32(key, id.part)
+}
+
+// get reads the value of a key and hands the payload to use, which must not keep it.
+// A key that is not there is [badger.ErrKeyNotFound].
+func (t *Tree) get(key []byte, use func(payload []byte) error) error {
+	return t.db.View(func(txn *badger.Txn) error {
+		item, err := txn.Get(key)
+		if err != nil {
+			return fmt.Errorf("reading %q of the index: %w", key, err)
+		}
+		return item.Value(func(value []byte) error {
+			payload, err := Unseal(key, value)
+			if err != nil {
+				return err
+			}
+			return use(payload)
+		})
+	})
+}
+
+// need is get for a key that must be there.
+func (t *Tree) need(key []byte, use func(payload []byte) error) error {
+	err := t.get(key, use)
+	if errors.Is(err, badger.ErrKeyNotFound) {
+		return fmt.Errorf("%w: %w", ErrIndexCorrupt, err)
+	}
+	return err
+}
