@@ -1,0 +1,206 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"net/netip"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Admin is what an operator may see and do through the admin listener. Parts that
+// are nil answer 501.
+type Admin struct {
+	Namespaces NamespaceAdmin
+	Operators  OperatorAdmin
+	Mirrors    MirrorAdmin
+	Status     func() []RegistryStatus // of all registries, our own first
+}
+
+// NamespaceAdmin changes which namespaces are defined here. Each change appends a
+// record to the operator log and returns when it is published.
+type NamespaceAdmin interface {
+	DefineNamespace(ctx context.Context, namespace string) error
+	ImportNamespace(ctx context.Context, namespace, domain string) error
+	Namespaces(ctx context.Context) ([]Namespace, error)
+}
+
+// Namespace is a namespace of the operator log.
+type Namespace struct {
+	Name     string `json:"namespace"`
+	Registry string `json:"registry,omitempty"` // the registry it is imported from; empty: defined here
+}
+
+// OperatorAdmin changes which keys act for the registry. Permissions are those of
+// operator logs, by their names on the wire.
+type OperatorAdmin interface {
+	GrantOperator(ctx context.Context, key warg.PublicKey, permissions []string) error
+	RevokeOperator(ctx context.Context, key warg.KeyID, permissions []string) error
+}
+
+// MirrorAdmin fills replicas of upstreams.
+type MirrorAdmin interface {
+	// SyncMirrors fetches and verifies what is new, for the domains given or for
+	// all. It reports what it does through progress, which it calls from one
+	// goroutine at a time.
+	SyncMirrors(ctx context.Context, domains []string, progress func(MirrorProgress)) error
+	MirrorStatus(ctx context.Context) ([]MirrorStatus, error)
+}
+
+// MirrorProgress is a step of filling a replica.
+type MirrorProgress struct {
+	Domain string `json:"domain"`
+	Stage  string `json:"stage"`           // what is being done, for people
+	Done   int64  `json:"done"`            // of Total, in units of the stage
+	Total  int64  `json:"total,omitempty"` // 0: not known
+}
+
+// MirrorStatus is what is held of an upstream.
+type MirrorStatus struct {
+	RegistryStatus
+	Packages     int64 `json:"packages"`
+	Records      int64 `json:"records"`
+	Contents     int64 `json:"contents"`
+	ContentBytes int64 `json:"contentBytes"`
+}
+
+// RegistryState is the state that a registry is in.
+type RegistryState string
+
+// The states of a registry.
+const (
+	StateOK          RegistryState = "ok"
+	StateStale       RegistryState = "stale"       // older than it should be; served with a warning
+	StateQuarantined RegistryState = "quarantined" // caught in a contradiction; the last good view is served
+	StateFenced      RegistryState = "fenced"      // our own registry may not sign
+)
+
+func registryStates() []RegistryState {
+	return []RegistryState{StateOK, StateStale, StateQuarantined, StateFenced}
+}
+
+// RegistryStatus is how one registry is doing.
+type RegistryStatus struct {
+	Domain         string        `json:"domain"`
+	LogLength      uint64        `json:"logLength"`
+	CheckpointTime time.Time     `json:"checkpointTime,omitzero"`
+	VerifiedAt     time.Time     `json:"verifiedAt,omitzero"`
+	Mode           string        `json:"mode"` // "authority", "pass-through", "adopt"
+	State          RegistryState `json:"state"`
+	LastError      string        `json:"lastError,omitempty"`
+}
+
+const (
+	adminHeaderTime = 10 * time.Second
+	adminHeadBytes  = 16 << 10
+
+	// adminBody bounds admin requests; they are a few names and keys.
+	adminBody = 1 << 20
+)
+
+// admin is the server behind the admin listener. It uses net/http: it is not on
+// the path of any client, pprof and metrics come for it, and what it shares with
+// the public listener is nothing.
+type admin struct {
+	s    *Server
+	ops  Admin
+	http *http.Server
+}
+
+func newAdmin(s *Server, ops Admin) *admin {
+	a := &admin{s: s, ops: ops}
+	a.http = &http.Server{
+		Handler:           a.guard(a.routes()),
+		ReadHeaderTimeout: adminHeaderTime,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    adminHeadBytes,
+		BaseContext:       func(net.Listener) context.Context { return s.base },
+	}
+	if ops.Status != nil {
+		s.metrics.registry.MustRegister(newStatusCollector(ops.Status))
+	}
+	return a
+}
+
+func (a *admin) routes() http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(a.s.metrics.registry, promhttp.HandlerOpts{}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	handle := func(pattern string, f func(*http.Request) (any, error)) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.reply(w, r, f) })
+	}
+	handle("GET /healthz", func(*http.Request) (any, error) { return okStatus{"ok"}, nil })
+	handle("GET /readyz", a.ready)
+	handle("GET /statusz", a.status)
+	handle("GET /admin/namespaces", a.listNamespaces)
+	handle("POST /admin/namespaces", a.addNamespace)
+	handle("POST /admin/operators/grant", a.grantOperator)
+	handle("POST /admin/operators/revoke", a.revokeOperator)
+	handle("GET /admin/mirrors", a.mirrorStatus)
+	mux.HandleFunc("POST /admin/mirrors/sync", a.syncMirrors)
+	return mux
+}
+
+// guard keeps web pages out. A loopback port can be reached by any page that the
+// operator has open; such requests carry an Origin, or a Host that is a name of
+// the attacker's.
+func (a *admin) guard(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		local, _ := r.Context().Value(http.LocalAddrContextKey).(net.Addr)
+		_, tcp := local.(*net.TCPAddr)
+		switch {
+		case r.Header.Get("Origin") != "" || r.Header.Get("Sec-Fetch-Site") != "":
+			writeAdminError(w, warg.Errorf(warg.KindForbidden, "not for browsers"))
+		case tcp && !isLoopbackHost(r.Host):
+			writeAdminError(w, warg.Errorf(warg.KindForbidden, "the Host of an admin request must be a loopback address"))
+		default:
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// isLoopbackHost reports whether a Host field names this machine.
+func isLoopbackHost(host string) bool {
+	name := host
+	if h, _, err := net.SplitHostPort(host); err == nil {
+		name = h
+	}
+	if name == "localhost" {
+		return true
+	}
+	ip, err := netip.ParseAddr(name)
+	return err == nil && ip.Unmap().IsLoopback()
+}
+
+// ServeAdmin serves metrics, status, profiles and admin calls until
+// [Server.Shutdown], and then returns nil. The listener must be a Unix socket or a
+// loopback port: who reaches it may do everything.
+func (s *Server) ServeAdmin(ln net.Listener) error {
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && !tcp.IP.IsLoopback() {
+		return fmt.Errorf("serving the admin listener on %s: it must be a Unix socket or a loopback address", ln.Addr())
+	}
+	if err := s.admin.http.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+		return fmt.Errorf("serving the admin listener on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// shutdown ends the admin server.
+func (a *admin) shutdown(ctx context.Context) error {
+	if err := a.http.Shutdown(ctx); err != nil {
+		_ = a.http.Close()
+		return fmt.Errorf("ending admin calls: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,108 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
+)
+
+// Federation is the registries that the server answers for, by domain. It never
+// changes.
+type Federation struct {
+	own        Own
+	upstreams  map[string]Upstream
+	namespaces map[string]string
+	hinted     []string // domains in namespaces, sorted
+}
+
+// target is the registry that a request is meant for.
+type target struct {
+	registry  warg.Registry
+	publisher warg.Publisher // nil: nothing can be published there
+	upstream  Upstream       // nil: our own
+}
+
+// newFederation checks that domains and namespaces make sense together.
+func newFederation(own Own, upstreams map[string]Upstream, namespaces map[string]string) (*Federation, error) {
+	f := &Federation{own: own, upstreams: maps.Clone(upstreams), namespaces: maps.Clone(namespaces)}
+	for domain := range f.upstreams {
+		if _, err := api.ParseDomain(domain); err != nil {
+			return nil, err
+		}
+		if domain == own.Domain() {
+			return nil, fmt.Errorf("upstream %q has our own domain", domain)
+		}
+	}
+	for ns, domain := range f.namespaces {
+		if !warg.ValidNamespace(ns) {
+			return nil, fmt.Errorf("namespace %q of upstream %q is not a valid namespace", ns, domain)
+		}
+		if _, ok := f.upstreams[domain]; !ok {
+			return nil, fmt.Errorf("namespace %q is mapped to %q, which is no upstream", ns, domain)
+		}
+		f.hinted = append(f.hinted, domain)
+	}
+	slices.Sort(f.hinted)
+	f.hinted = slices.Compact(f.hinted)
+	return f, nil
+}
+
+// Select returns the one registry that is meant by the value of a Warg-Registry
+// header, or our own if there is none. It never falls through to another one.
+//
+//	KindBadRequest  the value cannot name a registry
+//	KindNotFound    no registry of that name is served here
+func (f *Federation) Select(domain string, given bool) (warg.Registry, error) {
+	t, err := f.find(domain, given)
+	if err != nil {
+		return nil, err
+	}
+	return t.registry, nil
+}
+
+// find is Select with what else is known of the registry.
+func (f *Federation) find(domain string, given bool) (target, error) {
+	if !given || domain == f.own.Domain() {
+		return target{registry: f.own, publisher: f.own}, nil
+	}
+	if u, ok := f.upstreams[domain]; ok {
+		p, _ := u.(warg.Publisher)
+		return target{u, p, u}, nil
+	}
+	if _, err := api.ParseDomain(domain); err != nil {
+		return target{}, warg.Errorf(warg.KindBadRequest, "malformed %s header: %w", api.HeaderRegistry, err)
+	}
+	return target{}, warg.Errorf(warg.KindNotFound, "registry `%s` is not served here", domain)
+}
+
+// Hint returns the value of the Warg-Registry-Hint header for a log that our own
+// registry does not know. Only what the operator mapped is ever hinted, and only
+// replicas on this machine are asked, so that the name of a package that is not
+// published yet goes nowhere.
+func (f *Federation) Hint(ctx context.Context, log warg.LogID) (string, bool) {
+	for _, domain := range f.hinted {
+		name, ok := f.upstreams[domain].NameOf(ctx, log)
+		if ok && f.namespaces[name.Namespace()] == domain {
+			return api.Hint(name.Namespace(), domain), true
+		}
+	}
+	return "", false
+}
+
+// domains returns the domains of the upstreams, sorted.
+func (f *Federation) domains() []string { return slices.Sorted(maps.Keys(f.upstreams)) }
+
+// viewer is an [Upstream] that can say without delay what it last answered with.
+type viewer interface {
+	LastView() (warg.View, bool)
+}
+
+// age returns how many whole seconds ago the view was known to be the newest.
+func age(v warg.View, now time.Time) int64 {
+	return max(int64(now.Sub(v.VerifiedAt)/time.Second), 0)
+}

@@ -1,0 +1,112 @@
+package proxy
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
+)
+
+// recover turns a panic of a handler into an answer. The state of the connection
+// is unknown then, so it is closed.
+func (c *call) recover() {
+	v := recover()
+	if v == nil {
+		return
+	}
+	c.s.metrics.panics.Inc()
+	c.s.log.LogAttrs(context.Background(), slog.LevelError, "a request caused a panic",
+		slog.String("request", c.id()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	c.ctx.Response.Reset()
+	c.ctx.Response.Header.SetNoDefaultContentType(true)
+	c.fail(&warg.Error{Kind: warg.KindInternal, Err: fmt.Errorf("panic: %v", v)})
+	c.closeAfter()
+}
+
+// finish does what is the same for all answers: headers, memory, metrics, log.
+func (c *call) finish() {
+	if c.taken > 0 {
+		c.s.memory.give(c.taken)
+	}
+	status := c.ctx.Response.StatusCode()
+	setCommonHeaders(&c.ctx.Response.Header, c.row != nil && c.row.Header)
+	if c.row != nil {
+		c.setRegistryHeaders()
+	}
+	if status >= 500 {
+		c.ctx.Response.Header.Set(headerRequestID, c.id())
+	}
+	took := time.Since(c.start)
+	c.s.metrics.answered(c.row, status, took)
+	c.writeLog(status, took)
+}
+
+// id returns an id for the request that no other has, made at first use.
+func (c *call) id() string {
+	if c.requestID == "" {
+		c.requestID = c.s.boot + "-" + strconv.FormatUint(c.s.serial.Add(1), 10)
+	}
+	return c.requestID
+}
+
+// level returns how loud the log speaks of an answer: changes and faults of ours
+// are worth a line, ordinary reads are not.
+func (c *call) level(status int) slog.Level {
+	switch {
+	case status >= 500 && status != 501:
+		return slog.LevelError
+	case c.row != nil && (c.row.Op == api.OpPublish || c.row.Op == api.OpUpload || c.row.Op == api.OpUploadCapability):
+		return slog.LevelInfo
+	}
+	return slog.LevelDebug
+}
+
+// writeLog writes the request's line. It holds neither header fields nor the
+// query, where tokens could stand, nor a path that is itself a right to upload.
+func (c *call) writeLog(status int, took time.Duration) {
+	level := c.level(status)
+	if !c.s.log.Enabled(context.Background(), level) {
+		return
+	}
+	name, path := "none", string(rawPath(c.ctx.Request.Header.RequestURI()))
+	if c.row != nil {
+		name = c.row.Name
+		if c.row.Op == api.OpUploadCapability {
+			path = c.row.Template
+		}
+	}
+	attrs := []slog.Attr{
+		slog.String("request", c.id()), slog.String("op", name), slog.String("method", string(c.ctx.Method())),
+		slog.String("path", path), slog.Int("status", status), slog.Duration("took", took),
+	}
+	if c.named {
+		attrs = append(attrs, slog.String("registry", c.domain))
+	}
+	if c.failure != nil {
+		attrs = append(attrs, slog.String("error", cause(c.failure)))
+	}
+	c.s.log.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+// cause returns what the log says about a failure: also what clients are not told.
+func cause(err error) string {
+	e := api.AsError(err)
+	if e.Err == nil || strings.Contains(e.Error(), e.Err.Error()) {
+		return err.Error()
+	}
+	return e.Error() + ": " + e.Err.Error()
+}
+
+// httpLog takes the library's rare remarks.
+type httpLog struct{ log *slog.Logger }
+
+// Printf implements the library's logger.
+func (l httpLog) Printf(format string, args ...any) {
+	l.log.LogAttrs(context.Background(), slog.LevelDebug, "http: "+fmt.Sprintf(format, args...))
+}

@@ -1,0 +1,88 @@
+package proxy
+
+import (
+	"context"
+	"errors"
+
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
+)
+
+// checkpoint answers OpCheckpoint.
+func (c *call) checkpoint() error {
+	v, err := c.latest()
+	if err != nil {
+		return err
+	}
+	c.json(func(dst []byte) []byte { return api.AppendCheckpoint(dst, v.Signed) })
+	return nil
+}
+
+// latest asks the registry for its newest checkpoint.
+func (c *call) latest() (warg.View, error) {
+	ctx, cancel := c.context(answerTime)
+	defer cancel()
+	v, err := c.registry.Checkpoint(ctx)
+	if err == nil {
+		c.view = &v
+	}
+	return v, err
+}
+
+// logs answers OpLogs.
+func (c *call) logs() error {
+	text, err := c.text()
+	if err != nil {
+		return err
+	}
+	req, err := api.ParseLogsRequest(text)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.context(answerTime)
+	defer cancel()
+	page, err := c.registry.Logs(ctx, req)
+	if err != nil {
+		c.hint(ctx, err)
+		return err
+	}
+	c.json(func(dst []byte) []byte { return api.AppendLogsPage(dst, page) })
+	return nil
+}
+
+// hint tells a client that asked for a log we do not know which registry the
+// operator mapped the log's namespace to. A client that named a registry gets
+// none: its answer is that registry's, and final.
+func (c *call) hint(ctx context.Context, err error) {
+	e, ok := errors.AsType[*warg.Error](err)
+	if !ok || e.Kind != warg.KindLogNotFound || c.named {
+		return
+	}
+	log, err := warg.ParseLogID(e.ID)
+	if err != nil {
+		return
+	}
+	if hint, ok := c.s.federation.Hint(ctx, log); ok {
+		c.ctx.Response.Header.Set(api.HeaderHint, hint)
+	}
+}
+
+// names answers OpNames.
+func (c *call) names() error {
+	text, err := c.text()
+	if err != nil {
+		return err
+	}
+	ids, err := api.ParseNamesRequest(text)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := c.context(answerTime)
+	defer cancel()
+	names, err := c.registry.Names(ctx, ids)
+	if err != nil {
+		return err
+	}
+	c.json(func(dst []byte) []byte { return api.AppendNames(dst, ids, names) })
+	return nil
+}

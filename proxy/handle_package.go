@@ -1,0 +1,85 @@
+package proxy
+
+import (
+	"net/http"
+
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
+	"github.com/entrepot/entrepot/warg/pkglog"
+)
+
+// publish answers OpPublish.
+func (c *call) publish() error {
+	text, err := c.text()
+	if err != nil {
+		return err
+	}
+	body, err := api.ParsePublishRequest(text)
+	if err != nil {
+		return err
+	}
+	if c.publisher == nil {
+		return c.noPublisher()
+	}
+	if c.refusesSources(body) {
+		return warg.Errorf(warg.KindUnsupported, "specifying content sources is not supported")
+	}
+	ctx, cancel := c.context(answerTime)
+	defer cancel()
+	status, err := c.publisher.Publish(ctx, body.Request(c.log))
+	if err != nil {
+		return err
+	}
+	c.json(func(dst []byte) []byte { return api.AppendRecordStatus(dst, c.log, status) })
+	return nil
+}
+
+// refusesSources reports whether content sources are what is wrong with a request:
+// a wrong log id or a record that does not decode comes before them.
+func (c *call) refusesSources(body api.PublishBody) bool {
+	if len(body.Sources) == 0 || body.Name.LogID() != c.log {
+		return false
+	}
+	_, err := pkglog.Decode(body.Record.Content)
+	return err == nil
+}
+
+// noPublisher is the answer of a registry that takes no records through us.
+func (c *call) noPublisher() error {
+	return warg.Errorf(warg.KindUnsupported, "publishing to registry `%s` through this server is not supported", c.registry.Domain())
+}
+
+// record answers OpRecord.
+func (c *call) record() error {
+	ctx, cancel := c.context(answerTime)
+	defer cancel()
+	status, err := c.registry.Record(ctx, c.log, c.recordID)
+	if err != nil {
+		return err
+	}
+	c.json(func(dst []byte) []byte { return api.AppendRecordStatus(dst, c.log, status) })
+	return nil
+}
+
+// upload answers OpUpload. The body goes to the publisher as it arrives; one that
+// ends early reaches it as an error, never as an end.
+func (c *call) upload() error {
+	if c.publisher == nil {
+		c.body().drop()
+		return c.noPublisher()
+	}
+	ctx, cancel := c.context(contentTime)
+	defer cancel()
+	body := c.body()
+	err := c.publisher.Upload(ctx, c.log, c.recordID, c.digest, body)
+	switch {
+	case body.fault() != nil:
+		return body.fault()
+	case err != nil:
+		body.drop() // a client that is still sending would miss the answer
+		return err
+	}
+	c.ctx.SetStatusCode(http.StatusCreated)
+	c.ctx.Response.Header.Set(headerCacheControl, cacheNever)
+	return nil
+}

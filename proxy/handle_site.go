@@ -1,0 +1,129 @@
+package proxy
+
+import (
+	"bytes"
+	"fmt"
+	"html/template"
+	"slices"
+
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
+)
+
+// wellKnown answers OpWellKnown.
+func (c *call) wellKnown() error {
+	c.json(func(dst []byte) []byte {
+		return api.AppendWellKnown(dst, api.WellKnown{Preferred: "warg", WargURL: c.s.baseURL})
+	})
+	return nil
+}
+
+// health says that the process lives.
+func (c *call) health() error {
+	c.json(func(dst []byte) []byte { return append(dst, `{"status":"ok"}`...) })
+	return nil
+}
+
+// ready says whether the server can serve.
+func (c *call) ready() error {
+	if c.s.readiness != nil {
+		if err := c.s.readiness(c.s.base); err != nil {
+			return warg.Errorf(warg.KindUnavailable, "not ready: %w", err)
+		}
+	}
+	return c.health()
+}
+
+// openAPI answers with the route table.
+func (c *call) openAPI() error {
+	c.json(func(dst []byte) []byte { return append(dst, c.s.document...) })
+	return nil
+}
+
+// page is what the page for people shows.
+type page struct {
+	Domain, BaseURL, Version string
+	Upstreams                []pageUpstream
+}
+
+type pageUpstream struct {
+	Domain     string
+	Namespaces []string
+}
+
+// index shows the page for people.
+func (c *call) index() error {
+	h := &c.ctx.Response.Header
+	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+	h.Set("X-Content-Type-Options", "nosniff")
+	c.write(c.row.Type, cacheNever, func(dst []byte) []byte { return append(dst, c.s.page...) })
+	return nil
+}
+
+// renderPage makes the page for people.
+func renderPage(f *Federation, baseURL, version string) ([]byte, error) {
+	p := page{Domain: f.own.Domain(), BaseURL: baseURL, Version: version}
+	for _, domain := range f.domains() {
+		p.Upstreams = append(p.Upstreams, pageUpstream{domain, f.namespacesOf(domain)})
+	}
+	var b bytes.Buffer
+	if err := pageTemplate().Execute(&b, p); err != nil {
+		return nil, fmt.Errorf("rendering the index page: %w", err)
+	}
+	return b.Bytes(), nil
+}
+
+// namespacesOf returns the namespaces that clients are hinted to domain for, sorted.
+func (f *Federation) namespacesOf(domain string) (names []string) {
+	for ns, d := range f.namespaces {
+		if d == domain {
+			names = append(names, ns)
+		}
+	}
+	slices.Sort(names)
+	return names
+}
+
+// pageTemplate is read by screen readers, text browsers and phones alike: one
+// language, one heading per level, no scripts, colours with enough contrast in
+// both schemes.
+func pageTemplate() *template.Template {
+	return template.Must(template.New("index").Parse(`<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{.Domain}} – package registry</title>
+<style>
+:root { color-scheme: light dark; }
+body { font: 1rem/1.5 system-ui, sans-serif; max-width: 44rem; margin: 2rem auto; padding: 0 1rem; }
+pre { overflow-x: auto; padding: .75rem; border: 1px solid; border-radius: .25rem; }
+table { border-collapse: collapse; } th, td { text-align: left; padding: .25rem 1rem .25rem 0; }
+</style>
+</head>
+<body>
+<main>
+<h1>{{.Domain}}</h1>
+<p>This is a registry of WebAssembly packages. It speaks the Warg protocol.</p>
+<h2>Use it</h2>
+<pre tabindex="0"><code>warg config --registry {{.BaseURL}}
+warg download NAMESPACE:NAME</code></pre>
+{{if .Upstreams}}<h2>Other registries answered for here</h2>
+<table>
+<thead><tr><th scope="col">Registry</th><th scope="col">Namespaces</th></tr></thead>
+<tbody>{{range .Upstreams}}
+<tr><th scope="row">{{.Domain}}</th><td>{{range $i, $ns := .Namespaces}}{{if $i}}, {{end}}{{$ns}}{{else}}on request{{end}}</td></tr>{{end}}
+</tbody>
+</table>
+<p>What they signed is handed on unchanged, after it was verified here.</p>
+{{end}}<h2>For programs</h2>
+<ul>
+<li><a href="{{.BaseURL}}/openapi.json">Description of the HTTP interface</a> (OpenAPI)</li>
+<li><a href="{{.BaseURL}}/v1/fetch/checkpoint">Latest signed checkpoint</a></li>
+</ul>
+</main>
+<footer><p>entrepot{{with .Version}} {{.}}{{end}}</p></footer>
+</body>
+</html>
+`))
+}

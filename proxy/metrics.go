@@ -1,0 +1,139 @@
+package proxy
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// statusClasses is the number of classes of HTTP status: 1xx to 5xx.
+const statusClasses = 5
+
+// metrics counts what the server does. All label values come from closed sets:
+// rows of the route table, classes of status, reasons of the gate. Counters are
+// looked up once, at the start, so that counting costs an addition.
+type metrics struct {
+	registry *prometheus.Registry
+	requests [][statusClasses]prometheus.Counter // by row; the last is for requests that no row took
+	latency  []prometheus.Observer               // likewise
+	gate     [refusalCount]prometheus.Counter
+	surplus  [connRefusals]prometheus.Counter
+	panics   prometheus.Counter
+	inFlight prometheus.Gauge
+}
+
+func newMetrics(s *Server, rows []endpoint) *metrics {
+	requests := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "entrepot_http_requests_total", Help: "Requests answered, by operation and class of status.",
+	}, []string{"op", "class"})
+	latency := prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Name: "entrepot_http_request_seconds", Help: "From the request's head to its answer being ready to be sent.",
+		Buckets: []float64{.0001, .00025, .0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60},
+	}, []string{"op"})
+	gate := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "entrepot_http_refused_total", Help: "Requests refused before routing, by reason.",
+	}, []string{"reason"})
+	surplus := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "entrepot_http_connections_refused_total", Help: "Connections turned away, by the cap that was reached.",
+	}, []string{"cap"})
+	m := &metrics{
+		registry: prometheus.NewRegistry(),
+		panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "entrepot_http_panics_total", Help: "Requests that caused a panic."}),
+		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "entrepot_http_in_flight", Help: "Requests that are being answered."}),
+	}
+	gauge := func(name, help string, value func() float64) prometheus.Collector {
+		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
+	}
+	m.registry.MustRegister(requests, latency, gate, surplus, m.panics, m.inFlight,
+		gauge("entrepot_http_connections", "Open connections.", func() float64 { return float64(s.connections()) }),
+		gauge("entrepot_http_body_memory_bytes", "Memory taken by request bodies.", func() float64 { return float64(s.memory.used()) }),
+		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for i := range rows {
+		m.addRow(requests, latency, rows[i].Name)
+	}
+	m.addRow(requests, latency, "none")
+	for why := range refusalCount {
+		m.gate[why] = gate.WithLabelValues(why.String())
+	}
+	for why := range connRefusals {
+		m.surplus[why] = surplus.WithLabelValues(why.String())
+	}
+	return m
+}
+
+func (m *metrics) addRow(requests *prometheus.CounterVec, latency *prometheus.HistogramVec, op string) {
+	var row [statusClasses]prometheus.Counter
+	for i := range row {
+		row[i] = requests.WithLabelValues(op, string(rune('1'+i))+"xx")
+	}
+	m.requests = append(m.requests, row)
+	m.latency = append(m.latency, latency.WithLabelValues(op))
+}
+
+// answered counts an answer.
+func (m *metrics) answered(r *route, status int, took time.Duration) {
+	row := len(m.requests) - 1
+	if r != nil {
+		row = r.index
+	}
+	m.requests[row][min(max(status/100, 1), statusClasses)-1].Inc()
+	m.latency[row].Observe(took.Seconds())
+}
+
+// refused counts a refusal of the gate.
+func (m *metrics) refused(why refusal) { m.gate[why].Inc() }
+
+// turnedAway counts a connection beyond a cap.
+func (m *metrics) turnedAway(why connRefusal) { m.surplus[why].Inc() }
+
+// statusCollector shows the state of the registries, which is asked for when it
+// is looked at.
+type statusCollector struct {
+	status                     func() []RegistryStatus
+	length, signed, age, state *prometheus.Desc
+}
+
+func newStatusCollector(status func() []RegistryStatus) *statusCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("entrepot_registry_"+name, help, append([]string{"registry"}, labels...), nil)
+	}
+	return &statusCollector{
+		status: status,
+		length: desc("log_length", "Leaves of the registry's log at the checkpoint that is served."),
+		signed: desc("checkpoint_signed_seconds", "When that checkpoint was signed, seconds since 1970."),
+		age:    desc("checkpoint_verified_seconds", "When it was last known to be the newest, seconds since 1970."),
+		state:  desc("state", "1 for the state that the registry is in.", "state"),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *statusCollector) Describe(ch chan<- *prometheus.Desc) {
+	ch <- c.length
+	ch <- c.signed
+	ch <- c.age
+	ch <- c.state
+}
+
+// Collect implements [prometheus.Collector].
+func (c *statusCollector) Collect(ch chan<- prometheus.Metric) {
+	value := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	for _, s := range c.status() {
+		value(c.length, float64(s.LogLength), s.Domain)
+		if !s.CheckpointTime.IsZero() {
+			value(c.signed, float64(s.CheckpointTime.Unix()), s.Domain)
+		}
+		if !s.VerifiedAt.IsZero() {
+			value(c.age, float64(s.VerifiedAt.Unix()), s.Domain)
+		}
+		for _, state := range registryStates() {
+			held := 0.0
+			if s.State == state {
+				held = 1
+			}
+			value(c.state, held, s.Domain, string(state))
+		}
+	}
+}

@@ -1,0 +1,313 @@
+package proxy
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/fasthttp/router"
+	"github.com/valyala/fasthttp"
+)
+
+// Server serves the registry over HTTP. Make one with [New].
+type Server struct {
+	federation *Federation
+	limits     Limits
+	memory     *budget
+	metrics    *metrics
+	admin      *admin
+	log        *slog.Logger
+	now        func() time.Time
+	readiness  func(context.Context) error
+	version    string
+
+	baseURL  string   // without a trailing slash
+	prefixes []string // "", and the path of the base URL if it has one
+	document []byte   // /openapi.json
+	page     []byte   // /
+
+	router *router.Router
+	http   *fasthttp.Server
+	tls    *tls.Config // nil: plain HTTP
+
+	base   context.Context // ends when a shutdown has waited long enough
+	cancel context.CancelFunc
+	boot   string        // part of request ids that differs between runs
+	serial atomic.Uint64 // of requests
+
+	mu        sync.Mutex
+	listeners []*listener
+}
+
+// route is an endpoint as the router serves it.
+type route struct {
+	endpoint
+	index      int // in metrics
+	paramNames []string
+}
+
+// New returns a server that does nothing yet. Errors: options that contradict
+// themselves.
+func New(o Options) (*Server, error) {
+	if o.Own == nil {
+		return nil, errors.New("making the HTTP server: no registry of our own")
+	}
+	federation, err := newFederation(o.Own, o.Upstreams, o.Namespaces)
+	if err != nil {
+		return nil, fmt.Errorf("making the HTTP server: %w", err)
+	}
+	base, path, err := parseBase(o.BaseURL)
+	if err != nil {
+		return nil, fmt.Errorf("making the HTTP server: %w", err)
+	}
+	s := &Server{
+		federation: federation, limits: o.Limits.withDefaults(), log: o.Log, now: o.Now, readiness: o.Ready, version: o.Version,
+		baseURL: base, prefixes: []string{""}, boot: bootID(), tls: serverTLS(o.TLS),
+	}
+	if path != "" {
+		s.prefixes = append(s.prefixes, path)
+	}
+	if s.log == nil {
+		s.log = slog.New(slog.DiscardHandler)
+	}
+	if s.now == nil {
+		s.now = time.Now
+	}
+	s.base, s.cancel = context.WithCancel(context.Background())
+	s.memory = newBudget(s.limits.BodyMemory)
+	if s.page, err = renderPage(federation, base, o.Version); err != nil {
+		return nil, err
+	}
+	rows := endpoints()
+	s.metrics = newMetrics(s, rows)
+	s.document = openAPIDocument(rows, base, o.Version)
+	s.router = s.newRouter(rows)
+	s.http = s.newHTTP()
+	s.admin = newAdmin(s, o.Admin)
+	return s, nil
+}
+
+// bootID returns eight digits that differ between runs.
+func bootID() string {
+	var b [4]byte
+	_, _ = rand.Read(b[:]) // never fails
+	return hex.EncodeToString(b[:])
+}
+
+// newRouter registers every row at the root and below the base URL's path. The
+// router matches the path as it was sent; nothing is cleaned, redirected or
+// guessed.
+func (s *Server) newRouter(rows []endpoint) *router.Router {
+	r := router.New()
+	r.RedirectTrailingSlash = false
+	r.RedirectFixedPath = false
+	r.HandleOPTIONS = false
+	r.NotFound = func(ctx *fasthttp.RequestCtx) { callOf(ctx).unknownPath() }
+	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) { callOf(ctx).wrongMethod() }
+	for i := range rows {
+		row := &route{endpoint: rows[i], index: i, paramNames: rows[i].params()}
+		serve := func(ctx *fasthttp.RequestCtx) {
+			c := callOf(ctx)
+			c.row = row
+			c.run()
+		}
+		for _, prefix := range s.prefixes {
+			for _, method := range row.methods() {
+				r.Handle(method, prefix+row.Template, serve)
+			}
+		}
+	}
+	return r
+}
+
+// isAPI reports whether clients of the protocol expect JSON below path.
+func (s *Server) isAPI(path string) bool {
+	for _, prefix := range s.prefixes {
+		if rest, ok := strings.CutPrefix(path, prefix+"/v1/"); ok && rest != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *Server) newHTTP() *fasthttp.Server {
+	return &fasthttp.Server{
+		Handler:        s.serve,
+		HeaderReceived: headerReceived,
+		ExpectHandler:  s.expect,
+		ErrorHandler:   s.unreadable,
+		Logger:         httpLog{s.log},
+
+		// One more than the listener ever lets in: it is the one that counts.
+		Concurrency:        s.limits.Connections + 1,
+		MaxRequestsPerConn: requestsPerConn,
+		ReadBufferSize:     headBytes,
+		WriteBufferSize:    writeBuffer,
+		ReadTimeout:        s.limits.HeaderTimeout,
+		IdleTimeout:        idleTimeout,
+
+		StreamRequestBody:            true,
+		DisablePreParseMultipartForm: true,
+		SecureErrorLogMessage:        true,
+		NoDefaultServerHeader:        true,
+		NoDefaultContentType:         true,
+		CloseOnShutdown:              true,
+	}
+}
+
+// headerReceived makes the library hand over every body at its first byte,
+// whatever length was announced, and replaces the deadline of the head by the
+// progress rule where a body follows.
+func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
+	config := fasthttp.RequestConfig{MaxRequestBodySize: 1}
+	if n := h.ContentLength(); n > 0 || n == chunked {
+		config.ReadTimeout = unhurried
+	}
+	return config
+}
+
+// serve answers a request. Nothing escapes it.
+func (s *Server) serve(ctx *fasthttp.RequestCtx) {
+	c := &call{s: s, ctx: ctx}
+	defer c.finish()
+	defer c.recover()
+	c.dispatch()
+}
+
+// expect decides whether the body of a request with Expect: 100-continue is
+// welcome. If it is not, the answer is written here and is final.
+func (s *Server) expect(ctx *fasthttp.RequestCtx) int {
+	c := &call{s: s, ctx: ctx, rehearsal: true}
+	func() {
+		defer c.recover()
+		c.dispatch()
+	}()
+	if c.row != nil && c.failure == nil {
+		return http.StatusContinue
+	}
+	c.closeAfter()
+	c.finish()
+	return ctx.Response.StatusCode()
+}
+
+// dispatch brings a request to the handler that is responsible for it.
+func (c *call) dispatch() {
+	c.start = time.Now()
+	header := &c.ctx.Request.Header
+	seen, why := inspect(header)
+	if why == accepted && !c.rehearsal && hasOtherExpectation(header) {
+		why = refusedExpectation
+	}
+	c.seen = seen
+	switch {
+	case why != accepted:
+		c.refuse(why)
+	case header.IsOptions():
+		c.preflight()
+	case !bytes.Equal(rawPath(header.RequestURI()), c.ctx.URI().PathOriginal()):
+		c.unknownPath() // the library reads another path than was sent
+	default:
+		c.ctx.SetUserValue(callKey{}, c)
+		c.s.router.Handler(c.ctx)
+	}
+}
+
+// hasOtherExpectation reports whether the client expects something that we do not
+// know. HTTP/1.0 has no expectations.
+func hasOtherExpectation(h *fasthttp.RequestHeader) bool {
+	v := h.Peek("Expect")
+	return len(v) > 0 && h.IsHTTP11() && !sameFold(v, "100-continue")
+}
+
+// wrongMethod answers a known path with a method it does not take. The router has
+// set Allow, in its own spelling.
+func (c *call) wrongMethod() {
+	h := &c.ctx.Response.Header
+	var allow []string
+	for method := range strings.SplitSeq(string(h.Peek(headerAllow)), ", ") {
+		if method != http.MethodOptions {
+			allow = append(allow, method)
+		}
+	}
+	h.Set(headerAllow, strings.Join(allow, ","))
+	c.plain(http.StatusMethodNotAllowed, "")
+}
+
+// unreadable answers what the library could not read as a request.
+func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
+	c := &call{s: s, ctx: ctx, start: time.Now()}
+	why := refusedSyntax
+	var small *fasthttp.ErrSmallBuffer
+	switch {
+	case errors.As(err, &small):
+		why = refusedHead
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		why = refusedSlow
+	}
+	c.refuse(why)
+	c.finish()
+}
+
+// Serve accepts connections until [Server.Shutdown], and then returns nil.
+func (s *Server) Serve(ln net.Listener) error {
+	files, known := openFileLimit()
+	l := newListener(ln, s.limits.caps(files, known), s.tls, s.log, s.metrics.turnedAway)
+	s.mu.Lock()
+	s.listeners = append(s.listeners, l)
+	s.mu.Unlock()
+	if err := s.http.Serve(l); err != nil {
+		return fmt.Errorf("serving HTTP on %s: %w", ln.Addr(), err)
+	}
+	return nil
+}
+
+// lastWait is how long handlers get to notice that their connection was cut.
+const lastWait = time.Second
+
+// Shutdown stops accepting and waits until running requests are answered. When
+// ctx ends first, it cuts what is left and returns the error of ctx.
+func (s *Server) Shutdown(ctx context.Context) error {
+	adminErr := s.admin.shutdown(ctx)
+	err := s.http.ShutdownWithContext(ctx)
+	s.cancel()
+	if err == nil {
+		return adminErr
+	}
+	s.mu.Lock()
+	listeners := s.listeners
+	s.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close()
+		l.cut()
+	}
+	last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
+	defer stop()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for s.connections() > 0 && last.Err() == nil {
+		<-tick.C
+	}
+	return fmt.Errorf("waiting for running requests: %w", err)
+}
+
+// connections returns the number of open connections.
+func (s *Server) connections() (n int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, l := range s.listeners {
+		n += l.count()
+	}
+	return n
+}
