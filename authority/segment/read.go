@@ -140,7 +140,7 @@ type End struct {
 const scanBuffer = 1 << 20
 
 // Scan visits the frames in order until the end, a bad frame, or an error of
-// visit, which it returns. A tolerant scan passes over a frame with a wrong
+// visit, which it returns; then the End is before the frame. A tolerant scan passes over a frame with a wrong
 // checksum if its length leads to another one. A payload is valid only during
 // the visit.
 func (r *Reader) Scan(tolerant bool, visit func(p Position, payload []byte) error) (End, error) {
@@ -160,6 +160,7 @@ func (r *Reader) Scan(tolerant bool, visit func(p Position, payload []byte) erro
 		}
 		at := s.pos - int64(frameHeader+len(payload))
 		if err := visit(Position{r.Number, uint32(at), uint32(len(payload))}, payload); err != nil {
+			s.end.Offset, s.end.Count, s.end.Bad, s.end.sum = at, s.end.Count-1, err.Error(), nil
 			return s.end, err
 		}
 	}
@@ -297,6 +298,12 @@ func (d *Dir) Resume(h Header, end End) (*Segment, error) {
 		return nil, errors.Join(err, f.Close())
 	}
 	s.size = fi.Size()
+	if s.sum == nil {
+		s.sum = sha256.New()
+		if err := hashFile(s.sum, f, end.Offset); err != nil {
+			return nil, errors.Join(err, f.Close())
+		}
+	}
 	if end.Bad != "" || end.Rest || end.Skipped > 0 {
 		if err := durable.Fill(f, end.Offset, s.size); err != nil {
 			return nil, errors.Join(fmt.Errorf("clearing the end of %s: %w", s.Path(), err), f.Close())
