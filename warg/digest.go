@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"strings"
+	"unicode/utf8"
 )
 
 // hashAlgorithm is the only hash algorithm of the protocol.
@@ -57,7 +58,8 @@ func ParseAnyHash(s string) (AnyHash, error) {
 	b, err := hex.DecodeString(digits)
 	if err != nil {
 		at := strings.IndexFunc(digits, func(r rune) bool { return !strings.ContainsRune("0123456789abcdef", r) })
-		return AnyHash{}, parseErr("InvalidHex", "hexadecimal decode failed: Invalid character '%c' at position %d", []rune(digits[at:])[0], at)
+		odd, _ := utf8.DecodeRuneInString(digits[at:])
+		return AnyHash{}, parseErr("InvalidHex", "hexadecimal decode failed: Invalid character '%c' at position %d", odd, at)
 	}
 	return AnyHash{raw: "\x01" + string(b)}, nil
 }

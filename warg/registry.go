@@ -164,7 +164,10 @@ const (
 
 // String returns the state's name on the wire.
 func (s State) String() string {
-	return [...]string{"unknown", "sourcing", "processing", "rejected", "published"}[min(s, StatePublished)]
+	if s > StatePublished {
+		s = 0
+	}
+	return [...]string{"unknown", "sourcing", "processing", "rejected", "published"}[s]
 }
 
 // RecordStatus is the state of a record with what belongs to that state.

@@ -4,6 +4,8 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"strconv"
+	"strings"
 	"time"
 )
 
@@ -40,6 +42,23 @@ func (t Timestamp) Compare(o Timestamp) int {
 // String returns the protocol's text form "<seconds>.<nanoseconds>": two plain
 // integers, the second neither padded nor a decimal fraction.
 func (t Timestamp) String() string { return fmt.Sprintf("%d.%d", t.Seconds, t.Nanos) }
+
+// ParseTimestamp reads the text form. Nanoseconds of a second and more carry into
+// the seconds; times before 1970 have no text form that reads.
+func ParseTimestamp(s string) (Timestamp, error) {
+	seconds, nanos, ok := strings.Cut(s, ".")
+	if !ok || !allDigits(seconds) || !allDigits(nanos) {
+		return Timestamp{}, parseErr("InvalidTimestamp", "invalid timestamp `%s`: expected two numbers separated by a period", s)
+	}
+	sec, err1 := strconv.ParseUint(seconds, 10, 63)
+	ns, err2 := strconv.ParseUint(nanos, 10, 32)
+	const second = 1_000_000_000
+	sec += ns / second
+	if err1 != nil || err2 != nil || sec > math.MaxInt64 {
+		return Timestamp{}, parseErr("InvalidTimestamp", "invalid timestamp `%s`: a number is too large", s)
+	}
+	return Timestamp{Seconds: int64(sec), Nanos: int32(ns % second)}, nil
+}
 
 // NormalizeTimestamp carries nanoseconds outside [0, 1e9) into the seconds,
 // saturating at the ends of int64. The result is not ok if it is the smallest
