@@ -66,39 +66,57 @@ func ParsePublicKey(s string) (PublicKey, error) {
 	if err != nil {
 		return PublicKey{}, err
 	}
-	x, y := unmarshalPoint(b)
-	if x == nil {
+	key, err := ecdsa.ParseUncompressedPublicKey(elliptic.P256(), expandPoint(b))
+	if err != nil {
 		return PublicKey{}, parseErr("SignatureError", "public key is not a point of the curve P-256")
 	}
-	return newPublicKey(&ecdsa.PublicKey{Curve: elliptic.P256(), X: x, Y: y}), nil
+	return newPublicKey(key), nil
 }
 
-// unmarshalPoint decodes a SEC1 point, or returns nil. Tag 5, "compact", means
-// the point whose y is the smaller of y and p-y.
-func unmarshalPoint(b []byte) (x, y *big.Int) {
-	const compressedEven, uncompressed, compact = 2, 4, 5
-	curve := elliptic.P256()
-	switch {
-	case len(b) == 65 && b[0] == uncompressed:
-		//nolint:staticcheck // crypto/ecdh validates the point but hides its coordinates.
-		return elliptic.Unmarshal(curve, b)
-	case len(b) == 33 && b[0] == compact:
-		c := append([]byte{compressedEven}, b[1:]...)
-		if x, y = elliptic.UnmarshalCompressed(curve, c); x == nil {
-			return nil, nil
-		}
-		if other := new(big.Int).Sub(curve.Params().P, y); other.Cmp(y) < 0 {
-			y = other
-		}
-		return x, y
-	case len(b) == 33:
-		return elliptic.UnmarshalCompressed(curve, b)
+// Tags and lengths of the encodings of a point (SEC 1, 2.3.3).
+const (
+	pointEven         = 2 // x, and y is even
+	pointOdd          = 3 // x, and y is odd
+	pointUncompressed = 4 // x and y
+	pointCompact      = 5 // x, and y is the smaller of y and p-y
+
+	coordinateLen = 32
+	shortPointLen = 1 + coordinateLen
+)
+
+// expandPoint returns the uncompressed encoding of a point in any encoding that
+// the protocol accepts. What is not one of those comes back unchanged.
+func expandPoint(b []byte) []byte {
+	if len(b) != shortPointLen || b[0] != pointEven && b[0] != pointOdd && b[0] != pointCompact {
+		return b
 	}
-	return nil, nil
+	curve := elliptic.P256()
+	short := append([]byte{b[0]}, b[1:]...)
+	if b[0] == pointCompact {
+		short[0] = pointEven
+	}
+	x, y := elliptic.UnmarshalCompressed(curve, short)
+	if x == nil {
+		return b
+	}
+	if other := new(big.Int).Sub(curve.Params().P, y); b[0] == pointCompact && other.Cmp(y) < 0 {
+		y = other
+	}
+	point := make([]byte, 1+2*coordinateLen)
+	point[0] = pointUncompressed
+	x.FillBytes(point[1:shortPointLen])
+	y.FillBytes(point[shortPointLen:])
+	return point
 }
 
 func newPublicKey(k *ecdsa.PublicKey) PublicKey {
-	return PublicKey{key: k, text: encodeAlgorithmText(elliptic.MarshalCompressed(k.Curve, k.X, k.Y))}
+	point, err := k.Bytes()
+	if err != nil {
+		panic("warg: P-256 point does not encode: " + err.Error()) // the key was validated when made
+	}
+	short := point[:shortPointLen]
+	short[0] = pointEven | point[len(point)-1]&1
+	return PublicKey{key: k, text: encodeAlgorithmText(short)}
 }
 
 // String returns the text form of the compressed key.
