@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -222,8 +223,9 @@ func (r *Replica) matchesStore(cp warg.Checkpoint) error {
 		return fmt.Errorf("the store has %d of %d leaves", trees.LogLength, cp.LogLength)
 	case trees.LogLength == cp.LogLength && (trees.LogRoot != cp.LogRoot || trees.MapRoot != cp.MapRoot):
 		return errors.New("the store's trees have other roots")
-	case !r.o.Store.HasLength(cp.LogLength):
-		return fmt.Errorf("the store has no map of length %d", cp.LogLength)
+	}
+	if ok, err := r.o.Store.HasLength(cp.LogLength); err != nil || !ok {
+		return cmp.Or(err, fmt.Errorf("the store has no map of length %d", cp.LogLength))
 	}
 	edge, err := edgeAt(r.o.Store, cp.LogLength)
 	if err == nil && edge.Root() != cp.LogRoot {

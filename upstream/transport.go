@@ -44,7 +44,7 @@ type Store interface {
 	// without effect. Map proofs exist for every length at which an Extend ended.
 	Extend(ctx context.Context, leaves []warg.Leaf, accept func(warg.Checkpoint) error) error
 	// HasLength reports whether an Extend ended at this length.
-	HasLength(length uint64) bool
+	HasLength(length uint64) (bool, error)
 	// Ledger returns up to max packed entries from index start on.
 	Ledger(start uint64, max int) ([]byte, error)
 	// ProveInclusion and ProveConsistency are those of [warg.Registry].

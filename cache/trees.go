@@ -1,0 +1,110 @@
+package cache
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/entrepot/entrepot/internal/tree"
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Trees returns the length and the roots of the trees.
+func (r *Registry) Trees() warg.Checkpoint {
+	h := r.now.Load().tree.Head()
+	return warg.Checkpoint{LogLength: h.Length, LogRoot: h.LogRoot, MapRoot: h.MapRoot}
+}
+
+// HasLength reports whether the map can be proven at a length.
+func (r *Registry) HasLength(length uint64) (bool, error) {
+	return r.now.Load().tree.HasLength(length)
+}
+
+// Ledger returns up to max packed entries from index start on.
+func (r *Registry) Ledger(start uint64, max int) ([]byte, error) {
+	return r.now.Load().tree.Leaves(start, max)
+}
+
+// ProveInclusion proves leaves; see tree.Tree.ProveInclusion.
+func (r *Registry) ProveInclusion(length uint64, leaves []uint64) (warg.InclusionProof, error) {
+	return r.now.Load().tree.ProveInclusion(length, leaves)
+}
+
+// ProveConsistency proves that one length extends another; see
+// tree.Tree.ProveConsistency.
+func (r *Registry) ProveConsistency(from, to uint64) ([]byte, error) {
+	return r.now.Load().tree.ProveConsistency(from, to)
+}
+
+// Extend appends leaves. accept, if not nil, is told the roots before anything is
+// written and may refuse. After a crash in between the trees are as they were.
+func (r *Registry) Extend(ctx context.Context, leaves []warg.Leaf, accept func(warg.Checkpoint) error) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	n := r.now.Load()
+	update, err := n.tree.Prepare(leaves)
+	if err != nil {
+		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, err)
+	}
+	h := update.Head()
+	if accept != nil {
+		if err := accept(warg.Checkpoint{LogLength: h.Length, LogRoot: h.LogRoot, MapRoot: h.MapRoot}); err != nil {
+			return err
+		}
+	}
+	if err := n.write(update, leaves); err != nil {
+		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, err)
+	}
+	return update.Publish()
+}
+
+// write commits an update: its nodes and the index of the logs first, in as many
+// transactions as needed, the head last.
+func (n *numbered) write(update *tree.Update, leaves []warg.Leaf) error {
+	wb := n.db.NewWriteBatch()
+	defer wb.Cancel()
+	if err := n.indexLogs(leaves, update.Head().Length, wb.Set); err != nil {
+		return err
+	}
+	if err := update.Write(wb.Set); err != nil {
+		return err
+	}
+	if err := wb.Flush(); err != nil {
+		return err
+	}
+	return n.db.Update(func(txn *badger.Txn) error { return update.WriteHead(txn.Set) })
+}
+
+// indexLogs notes which leaf of its log each new leaf is.
+func (n *numbered) indexLogs(leaves []warg.Leaf, length uint64, put func(key, value []byte) error) error {
+	counts := make(map[warg.LogID]uint64)
+	index := length - uint64(len(leaves))
+	for _, l := range leaves {
+		count, ok := counts[l.LogID]
+		if !ok {
+			var err error
+			if count, err = n.count(l.LogID); err != nil {
+				return err
+			}
+		}
+		leaf, find := n.leafKey(l.LogID, count), n.findKey(l.LogID, l.RecordID)
+		payload := append(appendNumber(nil, index), l.RecordID[:]...)
+		if err := put(leaf, tree.Seal(leaf, payload)); err != nil {
+			return err
+		}
+		if err := put(find, putNumbers(find, count, index)); err != nil {
+			return err
+		}
+		counts[l.LogID] = count + 1
+		index++
+	}
+	for id, count := range counts {
+		key := n.logKey(id)
+		if err := put(key, putNumbers(key, count, length)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
