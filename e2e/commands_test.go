@@ -110,7 +110,7 @@ func (w *world) run(ts *testscript.TestScript, name string, cmd *exec.Cmd, probe
 	s, err := startServer(name, filepath.Join(w.work, name+".log"), cmd)
 	ts.Check(err)
 	w.servers[name] = s
-	url, err := s.awaitReady(probe)
+	url, err := s.awaitReady(readyWithin, probe)
 	ts.Check(err)
 	ts.Setenv(urlVar(name), url)
 	ts.Setenv(strings.ToUpper(name)+"_PORT", url[strings.LastIndexByte(url, ':')+1:])

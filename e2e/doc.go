@@ -13,9 +13,9 @@
 // One story: go test -tags e2e ./e2e -run TestScripts/^federation_hint$ -v
 //
 // With the tag, a missing tool is a failure that names what to run; nothing is
-// skipped. Without the tag only the README's own snippets are run, those that need
-// nothing but Go (see readme_test.go).
+// skipped. The README's own commands are run as well, to the letter, so that run
+// needs 127.0.0.1:8090 for itself. Without the tag there is only a look at the
+// README: links, make targets, and that every block of commands says how it is run.
 //
-// All traffic stays on loopback. Ports are chosen free for each script, so scripts run
-// in parallel and beside a registry of your own.
+// All traffic stays on loopback. Scripts take free ports, so they run in parallel.
 package e2e

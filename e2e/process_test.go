@@ -55,8 +55,8 @@ func startServer(name, log string, cmd *exec.Cmd) (*server, error) {
 }
 
 // awaitReady polls until probe returns the base URL of a server that answers.
-func (s *server) awaitReady(probe func() (string, error)) (string, error) {
-	deadline := time.NewTimer(readyWithin)
+func (s *server) awaitReady(limit time.Duration, probe func() (string, error)) (string, error) {
+	deadline := time.NewTimer(limit)
 	defer deadline.Stop()
 	tick := time.NewTicker(pollEvery)
 	defer tick.Stop()
@@ -67,17 +67,17 @@ func (s *server) awaitReady(probe func() (string, error)) (string, error) {
 		}
 		select {
 		case <-s.done:
-			return "", fmt.Errorf("%s ended before it was ready (%v); its log ends:\n%s", s.name, s.err, s.tail())
+			return "", fmt.Errorf("%s ended before it was ready (%v); its log ends:\n%s", s.name, s.cmd.ProcessState, s.tail())
 		case <-deadline.C:
-			return "", fmt.Errorf("%s not ready within %v: %w; its log ends:\n%s", s.name, readyWithin, err, s.tail())
+			return "", fmt.Errorf("%s not ready within %v: %w; its log ends:\n%s", s.name, limit, err, s.tail())
 		case <-tick.C:
 		}
 	}
 }
 
-// signal sends sig and waits for the end. The exit status is in the error.
+// signal sends sig to the process, and to what it started, and waits for the end. The exit status is in the error.
 func (s *server) signal(sig syscall.Signal) error {
-	if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+	if err := syscall.Kill(-s.cmd.Process.Pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signalling %s: %w", s.name, err)
 	}
 	select {
@@ -90,7 +90,12 @@ func (s *server) signal(sig syscall.Signal) error {
 
 // end is for clean-up: whatever the state, the process is gone afterwards.
 func (s *server) end() {
-	_ = s.cmd.Process.Kill()
+	select {
+	case <-s.done:
+		return
+	default:
+	}
+	_ = syscall.Kill(-s.cmd.Process.Pid, syscall.SIGKILL)
 	<-s.done
 }
 

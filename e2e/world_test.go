@@ -60,9 +60,9 @@ func (w *world) vars() []string {
 // close ends what still runs. Where the script failed, the ends of the server logs
 // are printed: the client's message alone seldom says why.
 func (w *world) close(t testscript.T) {
-	failed, ok := t.(testscript.TFailed)
+	result, ok := t.(interface{ Failed() bool })
 	for _, s := range w.servers {
-		if ok && failed.Failed() {
+		if ok && result.Failed() {
 			t.Log("log of ", s.name, " ends:\n", s.tail())
 		}
 		s.end()
