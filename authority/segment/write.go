@@ -76,6 +76,32 @@ func (d *Dir) create(tmp string, h Header) (*Segment, error) {
 	return s, nil
 }
 
+// Rewrite replaces a segment by one that holds just the given payloads and is
+// sealed, or removes it if there are none.
+func (d *Dir) Rewrite(h Header, payloads [][]byte) error {
+	name := d.path(h.Number)
+	if len(payloads) == 0 {
+		if err := d.FS.Remove(name); err != nil {
+			return err
+		}
+		return d.FS.SyncDir(d.Path)
+	}
+	s, err := d.create(name+".tmp", h)
+	if err != nil {
+		return fmt.Errorf("rewriting segment %s: %w", name, err)
+	}
+	if _, err := s.Append(payloads); err != nil {
+		return errors.Join(err, s.Close())
+	}
+	if _, err := s.Seal(nil); err != nil {
+		return err
+	}
+	if err := d.name(name); err != nil {
+		return fmt.Errorf("rewriting segment %s: %w", name, err)
+	}
+	return nil
+}
+
 // name gives a finished file its name.
 func (d *Dir) name(name string) error {
 	if err := d.FS.Rename(name+".tmp", name); err != nil {

@@ -240,6 +240,20 @@ func TestMemoryRunsFull(t *testing.T) {
 	must(t, err) // overwriting needs no room
 }
 
+func TestNoSpaceFromASyncIsFinal(t *testing.T) {
+	f := NewFault(NewMemory())
+	for op, want := range map[Op]bool{OpCreate: true, OpWrite: true, OpRename: true, OpSync: false, OpSyncDir: false} {
+		f.SetPlan(Plan{At: 1, Match: func(o Op, _ string) bool { return o == op }, Err: syscall.ENOSPC})
+		err := Replace(f, "/f", []byte("x"), nil)
+		if err == nil || IsNoSpace(err) != want {
+			t.Errorf("%s: %v may be taken back: %v", op, err, IsNoSpace(err))
+		}
+	}
+	if IsNoSpace(syscall.EIO) || IsNoSpace(nil) {
+		t.Error("not every error is a lack of space")
+	}
+}
+
 // TestEveryCallCanFail fails each call of Replace in turn and in each way.
 func TestEveryCallCanFail(t *testing.T) {
 	for outcome, want := range map[Outcome]error{NotPersisted: syscall.EIO, Persisted: syscall.EIO, Killed: ErrKilled} {

@@ -3,6 +3,8 @@ package durable
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"strings"
 	"syscall"
 )
 
@@ -23,9 +25,13 @@ func (e *HeldError) Error() string {
 	return fmt.Sprintf("%s is held by %s", e.Path, holder)
 }
 
-// IsNoSpace reports whether err says that the file system is full. Only from a
-// call that is not a sync may it be taken back and answered; after a sync it is
-// as final as any other error.
+// IsNoSpace reports whether err says that the file system is full and comes from
+// a call that can be taken back. The same from a sync is as final as any other
+// error: what was synced before and what was not is unknown after it.
 func IsNoSpace(err error) bool {
-	return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+	if !errors.Is(err, syscall.ENOSPC) && !errors.Is(err, syscall.EDQUOT) {
+		return false
+	}
+	var p *fs.PathError
+	return !errors.As(err, &p) || !strings.Contains(strings.ToLower(p.Op), "sync")
 }
