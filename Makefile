@@ -44,7 +44,7 @@ clients:
 .PHONY: e2e
 e2e: build
 	ENTREPOT_BIN=$(CURDIR)/bin/entrepot ENTREPOT_VERSION='$(VERSION)' ENTREPOT_CLIENTS=$(CLIENTS) \
-		go test -tags e2e -count=1 -timeout 40m -run '$(E2E)' ./e2e
+		go test -tags e2e -count=1 -parallel 4 -timeout 40m -run '$(E2E)' ./e2e
 
 ## fuzz: each fuzz target for FUZZTIME (30s)
 .PHONY: fuzz
@@ -60,7 +60,7 @@ fuzz:
 ## bench: ours beside the reference in one run; BENCH='-only reads' and other flags of internal/bench
 .PHONY: bench
 bench: build
-	cargo install --quiet --locked --path internal/bench/peer --root $(CLIENTS)/bench-peer --target-dir $(CLIENTS)/target
+	cargo install --quiet --locked --path internal/bench/peer --root $(CLIENTS)/bench-peer --target-dir $(CLIENTS)/peer-target
 	go run ./internal/bench $(BENCH)
 
 ## fmt: format the code
