@@ -91,8 +91,8 @@ func nextClimb(c *climb, rest []climb) (*climb, int, []climb) {
 	}
 }
 
-// advance takes a climb n levels up.
-func advance(c *climb, n int) {
+// advanceOne takes a climb n levels up with crypto/sha256.
+func advanceOne(c *climb, n int) {
 	for range n {
 		sibling := &empty[c.height]
 		if c.path.Right(Depth - 1 - c.height) {
@@ -102,10 +102,4 @@ func advance(c *climb, n int) {
 		}
 		c.height++
 	}
-}
-
-// advance2 takes two climbs n levels up.
-func advance2(a, b *climb, n int) {
-	advance(a, n)
-	advance(b, n)
 }

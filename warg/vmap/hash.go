@@ -56,9 +56,12 @@ func PathOf(key []byte) Path { return sha256.Sum256(key) }
 func (p *Path) Right(depth int) bool { return p[depth/8]>>(7-depth%8)&1 == 1 }
 
 // HashPairs sets dst[i] to the hash of the branch with the children src[2i] and
-// src[2i+1]. It is the fast way to hash many branches; dst and src must not
-// overlap unless they are the same.
-func HashPairs(dst, src []warg.Digest) {
+// src[2i+1]. It is the fast way to hash many branches. dst and src must not
+// overlap.
+func HashPairs(dst, src []warg.Digest) { hashPairs(dst, src[:2*len(dst)]) }
+
+// hashPairsOne is HashPairs with crypto/sha256.
+func hashPairsOne(dst, src []warg.Digest) {
 	for i := range dst {
 		dst[i] = BranchHash(src[2*i], src[2*i+1])
 	}
