@@ -29,16 +29,21 @@ func TestCommitHistory(t *testing.T) {
 	add(t, &s, b, oplog.Grant{Key: a.Public(), Permissions: commit}, oplog.Revoke{KeyID: a.Public().ID(), Permissions: commit})
 	observe(10)
 
+	add(t, &s, b, oplog.Grant{Key: a.Public(), Permissions: commit})
+	if err := h.Observe(20, s.Clone()); err != nil {
+		t.Fatal(err)
+	}
+
 	for _, c := range []struct {
 		length       uint64
 		alice, bobby bool
-	}{{0, false, false}, {1, true, false}, {5, true, false}, {6, true, true}, {9, true, true}, {10, false, true}, {11, false, true}, {math.MaxUint64, false, true}} {
+	}{{0, false, false}, {1, true, false}, {5, true, false}, {6, true, true}, {9, true, true}, {10, false, true}, {20, false, true}, {21, true, true}, {math.MaxUint64, true, true}} {
 		gotA, gotB := h.Holds(a.Public().ID(), c.length), h.Holds(b.Public().ID(), c.length)
 		if gotA != c.alice || gotB != c.bobby {
 			t.Errorf("length %d: alice %v, bob %v", c.length, gotA, gotB)
 		}
 	}
-	if h.Holds("nobody", 5) || h.Length() != 11 {
+	if h.Holds("nobody", 5) || h.Length() != 21 {
 		t.Errorf("an unknown key holds commit, or the length %d is wrong", h.Length())
 	}
 }

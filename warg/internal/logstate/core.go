@@ -105,10 +105,10 @@ func unknownKey(logIs string) error {
 	return recordErr(warg.LabelKeyIDNotRecognized, "the Key ID used to sign this envelope is not known to this %s log", logIs)
 }
 
-// Touched returns the ids of the keys whose permissions the record since Begin
-// may have changed; some may occur twice.
+// Touched returns the ids of the keys whose permissions changed since Begin, even
+// if they changed back; some may occur twice.
 func (c *Core[P]) Touched() []warg.KeyID {
-	ids := slices.Clone(c.permissions.keys[c.mark.permissions:])
+	var ids []warg.KeyID
 	for _, ch := range c.changed {
 		ids = append(ids, c.permissions.keys[ch.at])
 	}
