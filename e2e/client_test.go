@@ -6,7 +6,10 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/base64"
+	"encoding/json"
 	"fmt"
+	"maps"
+	"net/url"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -30,17 +33,22 @@ type client struct {
 	path string // the PATH of its programs
 }
 
-// newClient makes the folder: a warg configuration for the home registry, a signing key in the
-// flat-file keyring (which must not end in a newline), and an empty wkg configuration folder.
-func newClient(dir, home string, settings string, path []string) (*client, error) {
+// newClient makes the folder: a warg configuration for the home registry, in which settings add
+// or replace members, and a signing key in the flat-file keyring.
+func newClient(dir, home string, settings map[string]any, path []string) (*client, error) {
+	c := &client{dir: dir, path: strings.Join(path, string(os.PathListSeparator))}
 	for _, sub := range []string{"home", "config/warg/keyring", "config/wasm-pkg", "cache", "state", "cwd"} {
 		if err := os.MkdirAll(filepath.Join(dir, sub), 0o700); err != nil {
 			return nil, err
 		}
 	}
-	c := &client{dir: dir, path: strings.Join(path, string(os.PathListSeparator))}
-	config := fmt.Sprintf(`{"homeUrl":%q,"keys":["default"],"keyringAuth":false,"keyringBackend":"flat-file"%s}`, home, settings)
-	if err := os.WriteFile(filepath.Join(dir, "config", "warg", "config.json"), []byte(config), 0o600); err != nil {
+	config := map[string]any{"homeUrl": home, "keys": []string{"default"}, "keyringAuth": false, "keyringBackend": "flat-file"}
+	maps.Copy(config, settings)
+	text, err := json.Marshal(config)
+	if err != nil {
+		return nil, err
+	}
+	if err := os.WriteFile(filepath.Join(dir, "config", "warg", "config.json"), text, 0o600); err != nil {
 		return nil, err
 	}
 	scalar := make([]byte, 32)
@@ -48,12 +56,23 @@ func newClient(dir, home string, settings string, path []string) (*client, error
 		return nil, err
 	}
 	scalar[0] &= 0x7f // below the order of the curve, whatever was drawn
-	return c, os.WriteFile(c.keyFile(), []byte("ecdsa-p256:"+base64.StdEncoding.EncodeToString(scalar)), 0o600)
+	return c, c.keep("warg-signing-key", "default", "ecdsa-p256:"+base64.StdEncoding.EncodeToString(scalar))
+}
+
+// keep writes a secret into the flat-file keyring, where a line break at the end would be part of it.
+func (c *client) keep(service, user, secret string) error {
+	return os.WriteFile(c.keyring(service, user), []byte(secret), 0o600)
+}
+
+// keyring is the file of a secret; names are escaped as in the query of a URL.
+func (c *client) keyring(service, user string) string {
+	name := "service=" + url.QueryEscape(service) + "&user=" + url.QueryEscape(user)
+	return filepath.Join(c.dir, "config", "warg", "keyring", name)
 }
 
 // keyFile is the signing key, in the form that our own command line reads as well.
 func (c *client) keyFile() string {
-	return filepath.Join(c.dir, "config", "warg", "keyring", "service=warg-signing-key&user=default")
+	return c.keyring("warg-signing-key", "default")
 }
 
 // command is a program run as this client, in its own working folder, with an environment

@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"flag"
 	"io"
@@ -57,14 +58,15 @@ func flags(ts *testscript.TestScript, neg bool, args []string, usage string, lea
 	return set.Args()
 }
 
-// serve [-plain] [-dir DIR] [-data DIR] NAME [flag…] starts our binary and waits until it is
+// serve [-plain] [-dir DIR] [-data DIR] [-base PATH] NAME [flag…] starts our binary and waits until it is
 // ready. Data stands in $WORK/NAME, the output in $WORK/NAME.log, the base URL in $NAME_URL, its port in $NAME_PORT.
-// With -plain no flag is added: the script says everything, and -data only says where to
+// With -base the base URL that clients are given ends in that path. With -plain no flag is added: the script says everything, and -data only says where to
 // look for run/listen.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	var plain bool
-	var dir, data string
-	args = flags(ts, neg, args, "serve [-plain] [-dir DIR] [-data DIR] NAME [flag…]", 1, func(set *flag.FlagSet) {
+	var dir, data, base string
+	args = flags(ts, neg, args, "serve [-plain] [-dir DIR] [-data DIR] [-base PATH] NAME [flag…]", 1, func(set *flag.FlagSet) {
+		set.StringVar(&base, "base", "", "")
 		set.BoolVar(&plain, "plain", false, "")
 		set.StringVar(&dir, "dir", ".", "")
 		set.StringVar(&data, "data", "", "")
@@ -76,6 +78,9 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	serve := append([]string{"serve"}, args[1:]...)
 	if !plain {
 		serve = append(serve, "--data", data, "--listen", w.address(ts, name))
+	}
+	if base != "" {
+		serve = append(serve, "--base-url", "http://"+w.address(ts, name)+base)
 	}
 	cmd := exec.Command(w.tools.entrepot, serve...)
 	cmd.Dir, cmd.Env = ts.MkAbs(dir), environ(ts)
@@ -174,25 +179,34 @@ func (w *world) running(ts *testscript.TestScript, name string) *server {
 	return s
 }
 
-// client [-warg VERSION] [-set JSON] NAME URL makes a new person with URL as home registry. -set adds
-// members to the warg configuration. $NAME_DIR is the folder, $NAME_CWD its working folder, $NAME_KEY the key file.
+// client [-warg VERSION] [-set JSON] [-token TOKEN] NAME URL makes a new person with URL as home registry. -set
+// adds members to the warg configuration, -token is what they logged in with. $NAME_DIR is the folder,
+// $NAME_CWD its working folder, $NAME_KEY the key file.
 func cmdClient(ts *testscript.TestScript, neg bool, args []string) {
-	version, settings := "0.10.0", ""
-	args = flags(ts, neg, args, "client [-warg VERSION] [-set JSON] NAME URL", 2, func(set *flag.FlagSet) {
+	version, settings, token := "0.10.0", "{}", ""
+	args = flags(ts, neg, args, "client [-warg VERSION] [-set JSON] [-token TOKEN] NAME URL", 2, func(set *flag.FlagSet) {
 		set.StringVar(&version, "warg", version, "")
-		set.StringVar(&settings, "set", "", "")
+		set.StringVar(&settings, "set", settings, "")
+		set.StringVar(&token, "token", "", "")
 	})
 	w, name := of(ts), args[0]
 	warg := map[string]string{"0.10.0": warg010, "0.9.2": warg09, "0.7.0": warg07}[version]
 	if warg == "" || w.clients[name] != nil {
 		ts.Fatalf("client %s: no warg %s, or the name is taken", name, version)
 	}
-	if settings != "" {
-		settings = "," + settings
+	config := map[string]any{}
+	ts.Check(json.Unmarshal([]byte(settings), &config))
+	if token != "" {
+		config["keyringAuth"] = true
 	}
 	path := []string{w.tools.bin(warg), w.tools.bin(wkg015), w.tools.bin(wac010), filepath.Dir(w.tools.entrepot)}
-	c, err := newClient(filepath.Join(w.work, "clients", name), args[1], settings, append(path, filepath.SplitList(systemPath)...))
+	c, err := newClient(filepath.Join(w.work, "clients", name), args[1], config, append(path, filepath.SplitList(systemPath)...))
 	ts.Check(err)
+	if token != "" {
+		_, address, _ := strings.Cut(args[1], "://")
+		label := strings.ReplaceAll(address, ":", "-") // as the client names a registry
+		ts.Check(c.keep("warg-auth-token:"+label, label, token))
+	}
 	w.clients[name] = c
 	upper := strings.ToUpper(name)
 	ts.Setenv(upper+"_DIR", c.dir)

@@ -31,11 +31,11 @@ func TestKilledWhilePublishing(t *testing.T) {
 	}
 	home := "http://" + address
 	path := []string{found.bin(warg010), "/usr/bin", "/bin"}
-	publisher, err := newClient(filepath.Join(dir, "publisher"), home, "", path)
+	publisher, err := newClient(filepath.Join(dir, "publisher"), home, nil, path)
 	if err != nil {
 		t.Fatal(err)
 	}
-	watcher, err := newClient(filepath.Join(dir, "watcher"), home, "", path)
+	watcher, err := newClient(filepath.Join(dir, "watcher"), home, nil, path)
 	if err != nil {
 		t.Fatal(err)
 	}
