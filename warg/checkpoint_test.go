@@ -3,6 +3,7 @@ package warg
 import (
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"testing"
 )
@@ -44,7 +45,8 @@ func TestVectorOddCheckpoint(t *testing.T) {
 }
 
 func label(err error) string {
-	if pe, ok := err.(*ParseError); ok {
+	var pe *ParseError
+	if errors.As(err, &pe) {
 		return pe.Label
 	}
 	return fmt.Sprintf("%T", err)
