@@ -13,11 +13,11 @@ const (
 	// parallelItems is the size from which a batch is worth the goroutines: less
 	// than that is done before they have started.
 	parallelItems = 16
-	// taskItems is about how many items a task gets, so that tasks are many more
-	// than processors and still fill both lanes of the hashing.
-	taskItems = 8
-	// maxSplit is the deepest level at which tasks are cut off.
-	maxSplit = 8
+	// taskItems is about how many items a task gets: enough to fill both lanes of
+	// the hashing to the end, few enough that tasks are many more than processors.
+	taskItems = 32
+	// minSplit and maxSplit bound the depth at which tasks are cut off.
+	minSplit, maxSplit = 2, 8
 )
 
 // Entry is a key and its value.
@@ -104,7 +104,7 @@ func splitDepth(items int) int {
 	if items < parallelItems {
 		return -1
 	}
-	return min(maxSplit, bits.Len(uint(items/taskItems)))
+	return min(max(minSplit, bits.Len(uint(items/taskItems))), maxSplit)
 }
 
 // inParallel calls do for 0 to n−1 on all processors and returns the first error.

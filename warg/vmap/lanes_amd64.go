@@ -112,12 +112,19 @@ func advance2(a, b *climb, n int) {
 
 // hashPairs is [HashPairs].
 func hashPairs(dst, src []warg.Digest) {
-	if hasLanes {
-		t := tables{&roundConstants, lastBlocks, nil}
-		for len(dst) >= 2 {
-			pairLanes((*[2]warg.Digest)(dst), (*[4]warg.Digest)(src), &t)
-			dst, src = dst[2:], src[4:]
-		}
+	if !hasLanes {
+		hashPairsOne(dst, src)
+		return
 	}
-	hashPairsOne(dst, src)
+	t := tables{&roundConstants, lastBlocks, nil}
+	for len(dst) >= 2 {
+		pairLanes((*[2]warg.Digest)(dst), (*[4]warg.Digest)(src), &t)
+		dst, src = dst[2:], src[4:]
+	}
+	if len(dst) == 1 { // the other lane has nothing to do
+		var to [2]warg.Digest
+		from := [4]warg.Digest{src[0], src[1]}
+		pairLanes(&to, &from, &t)
+		dst[0] = to[0]
+	}
 }

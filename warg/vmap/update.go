@@ -13,16 +13,26 @@ import (
 type builder struct {
 	store  Store
 	climbs []climb
-	forks  []newFork // a fork stands before the forks below it
 	checks []*check
+	passed []oldFork
+	forks  []newFork
+	levels [Depth]int // the fork added last at each depth, as newFork.next
 
 	split int    // depth at which tasks are cut off, -1 for never
 	tasks []task // subtrees left to others
 }
 
+// newFork is a fork to be hashed.
 type newFork struct {
 	at   *link // where its hash goes
 	node *fork
+	next int // index of another fork of the same depth, plus 1; 0 if there is none
+}
+
+// oldFork is a fork of the old version, and what the node above says is its hash.
+type oldFork struct {
+	node *fork
+	want warg.Digest
 }
 
 // check compares a hash of the old version with what it is recomputed to.
@@ -51,9 +61,9 @@ type pushed struct {
 	height int
 }
 
-// apply lays out the new version of a subtree. Every fork of the old version that
-// it passes is checked against the hash that the node above gives, so that nothing
-// wrong in the old version can enter the new one.
+// apply lays out the new version of a subtree. It notes every node of the old
+// version that it passes, to be checked against the hash that the node above
+// gives, so that nothing wrong in the old version can enter the new one.
 func (b *builder) apply(t task) error {
 	if len(t.items) == 0 {
 		*t.at = t.old
@@ -69,8 +79,10 @@ func (b *builder) apply(t task) error {
 		return err
 	case lone != nil:
 		t.items = pushDown(t.items, &pushed{t.old, lone, Depth - t.depth})
-	case old != nil && BranchHash(old.left.hash, old.right.hash) != t.old.hash:
-		return fmt.Errorf("fork at depth %d: %w", t.depth, ErrCorrupt)
+	case old != nil && t.depth == Depth:
+		return fmt.Errorf("fork in the place of a leaf: %w", ErrCorrupt)
+	case old != nil:
+		b.passed = append(b.passed, oldFork{old, t.old.hash})
 	}
 	if old == nil && len(t.items) == 1 {
 		b.place(t.at, Depth-t.depth, &t.items[0])
@@ -88,7 +100,8 @@ func (b *builder) fork(t task, old *fork) error {
 	}
 	node := new(fork)
 	*t.at = link{fork: node}
-	b.forks = append(b.forks, newFork{t.at, node})
+	b.forks = append(b.forks, newFork{t.at, node, b.levels[t.depth]})
+	b.levels[t.depth] = len(b.forks)
 	k := firstRight(t.items, t.depth)
 	if err := b.apply(task{&node.left, left, t.depth + 1, t.items[:k]}); err != nil {
 		return err
@@ -150,7 +163,8 @@ func (b *builder) expect(want warg.Digest) *warg.Digest {
 	return &c.got
 }
 
-// hash computes the hashes of everything that was laid out.
+// hash computes the hashes of everything that was laid out, and checks what it
+// was made from.
 func (b *builder) hash() error {
 	runClimbs(b.climbs)
 	for _, c := range b.checks {
@@ -158,8 +172,22 @@ func (b *builder) hash() error {
 			return fmt.Errorf("single leaf: %w", ErrCorrupt)
 		}
 	}
-	for _, f := range slices.Backward(b.forks) {
-		f.at.hash = BranchHash(f.node.left.hash, f.node.right.hash)
+	var p pairs
+	found := make([]warg.Digest, len(b.passed))
+	for i, old := range b.passed {
+		p.add(&found[i], old.node)
+	}
+	p.flush()
+	for i, old := range b.passed {
+		if found[i] != old.want {
+			return fmt.Errorf("fork: %w", ErrCorrupt)
+		}
+	}
+	for _, i := range slices.Backward(b.levels[:]) {
+		for ; i > 0; i = b.forks[i-1].next {
+			p.add(&b.forks[i-1].at.hash, b.forks[i-1].node)
+		}
+		p.flush() // the forks above need these
 	}
 	return nil
 }

@@ -208,6 +208,26 @@ func TestCorruptStore(t *testing.T) {
 	}
 }
 
+// TestCycle: a fork that leads back to itself ends at the leaves.
+func TestCycle(t *testing.T) {
+	stored := memory{}
+	v, err := NewLazy(stored, Link{}).Update(numbered(0, 2))
+	if err != nil {
+		t.Fatal(err)
+	}
+	saveFresh(stored, v, -1)
+	v = NewLazy(stored, v.Root())
+	root := stored[v.Root().Ref]
+	root.Left.Ref, root.Right.Ref = v.Root().Ref, v.Root().Ref
+	stored[v.Root().Ref] = root
+	if _, err := v.Update(numbered(0, 3)); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("updating: %v", err)
+	}
+	if _, _, err := v.Prove(Path{}); !errors.Is(err, ErrCorrupt) {
+		t.Errorf("proving: %v", err)
+	}
+}
+
 // TestMissingNode: an error of the store comes back.
 func TestMissingNode(t *testing.T) {
 	stored := memory{}
