@@ -54,7 +54,7 @@ func (c *call) fail(err error) {
 	c.failure = err
 	resp := &c.ctx.Response
 	resp.ResetBody()
-	c.closeIfUnread(err)
+	c.closeIfUnread()
 	if e, ok := errors.AsType[*answerError](err); ok {
 		c.plain(e.status, e.message)
 		return
@@ -72,11 +72,11 @@ func (c *call) fail(err error) {
 }
 
 // closeIfUnread ends the connection after an answer that came before the end of a
-// large or faulty body.
-func (c *call) closeIfUnread(err error) {
-	tooLarge := errors.Is(err, &warg.Error{Kind: warg.KindTooLarge})
+// body, unless what is left of it is little and of known length.
+func (c *call) closeIfUnread() {
+	faulty := c.in != nil && c.in.fault() != nil
 	unread := c.ctx.Request.Header.ContentLength() > maxSkipped && (c.in == nil || !c.in.done())
-	if tooLarge || unread {
+	if faulty || unread {
 		c.closeAfter()
 	}
 }
@@ -100,6 +100,7 @@ func (c *call) plain(status int, message string) {
 	resp.SetStatusCode(status)
 	resp.Header.Set(headerCacheControl, cacheNever)
 	if message == "" {
+		resp.Header.SetContentLength(0) // for HEAD as well
 		return
 	}
 	resp.Header.SetContentType(api.ContentTypeJSON)

@@ -63,6 +63,19 @@ func connOf(ctx *fasthttp.RequestCtx) *conn {
 	return nil
 }
 
+// take gives the request to a row of the route table. The router lets a parameter
+// be empty; such a path is another one.
+func (c *call) take(row *route) {
+	for _, name := range row.paramNames {
+		if raw, _ := c.ctx.UserValue(name).(string); raw == "" {
+			c.unknownPath()
+			return
+		}
+	}
+	c.row = row
+	c.run()
+}
+
 // run takes a routed request from its parameters to its answer. The order of the
 // checks is part of the protocol: path, registry, content type, length, body.
 func (c *call) run() {

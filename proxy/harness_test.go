@@ -84,6 +84,7 @@ type reply struct {
 	status int
 	header http.Header
 	body   string
+	last   bool // the answer says that the connection is closed behind it
 }
 
 // sentinel is sent behind a request to see where the server thinks it ended.
@@ -132,7 +133,7 @@ func parseReplies(t testing.TB, method string, all []byte) (replies []reply) {
 		if resp.StatusCode == http.StatusContinue {
 			continue
 		}
-		replies = append(replies, reply{resp.StatusCode, resp.Header, string(body)})
+		replies = append(replies, reply{resp.StatusCode, resp.Header, string(body), resp.Close})
 		method = http.MethodGet
 	}
 }
@@ -190,3 +191,5 @@ func (st *site) post(path, body string, headers ...string) reply {
 func message(status int, text string) string {
 	return fmt.Sprintf(`{"status":%d,"message":%q}`, status, text)
 }
+
+func newReader(raw []byte) *bufio.Reader { return bufio.NewReaderSize(bytes.NewReader(raw), headBytes) }

@@ -118,11 +118,7 @@ func (s *Server) newRouter(rows []endpoint) *router.Router {
 	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) { callOf(ctx).wrongMethod() }
 	for i := range rows {
 		row := &route{endpoint: rows[i], index: i, paramNames: rows[i].params()}
-		serve := func(ctx *fasthttp.RequestCtx) {
-			c := callOf(ctx)
-			c.row = row
-			c.run()
-		}
+		serve := func(ctx *fasthttp.RequestCtx) { callOf(ctx).take(row) }
 		for _, prefix := range s.prefixes {
 			for _, method := range row.methods() {
 				r.Handle(method, prefix+row.Template, serve)

@@ -1,0 +1,285 @@
+package proxy
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+func uploadPath(log, record string, d warg.Digest) string {
+	return "/v1/package/" + log + "/record/" + record + "/content/" + d.String()
+}
+
+// uploadRows are uploads that are refused.
+func uploadRows(own *canned) []rawRow {
+	put := func(name, path, body string, status int, want string, headers ...string) rawRow {
+		return rawRow{"upload: " + name, request("POST", path, &body, headers...), status, want, true}
+	}
+	wanted, done := warg.Sum([]byte("wanted")), warg.Sum([]byte("done"))
+	wrong := escaped(400, fmt.Sprintf("content digest `%s` does not match expected digest `%s`", warg.Sum([]byte("x")), wanted))
+	rows := []rawRow{
+		put("an unknown log", uploadPath(otherLog, knownRecord, wanted), "x", 404, typed("log", otherLog)),
+		put("an unknown record", uploadPath(knownLog, noDigest, wanted), "x", 404, typed("record", noDigest)),
+		put("other bytes", uploadPath(knownLog, knownRecord, wanted), "x", 400, wrong),
+		put("nothing", uploadPath(knownLog, knownRecord, wanted), "", 400,
+			escaped(400, fmt.Sprintf("content digest `%s` does not match expected digest `%s`", warg.Sum(nil), wanted))),
+		put("a record that waits for nothing", uploadPath(knownLog, knownRecord, done), "done", 405, `{"status":405}`),
+		put("a digest that does not parse", "/v1/package/"+knownLog+"/record/"+knownRecord+"/content/x", "x", 400, escaped(400, "Invalid URL: expected two parts for hash; found 1")),
+		put("to another registry", uploadPath(knownLog, knownRecord, wanted), "x", 501,
+			escaped(501, "publishing to registry `up.example` through this server is not supported"), "Warg-Registry: up.example"),
+		{"upload: a length beyond the limit", "POST " + uploadPath(knownLog, knownRecord, wanted) + " HTTP/1.1\r\nHost: a\r\nContent-Length: 62914560\r\n\r\nxy", 413,
+			escaped(413, "content is larger than the 4194304 bytes that are allowed"), false},
+		{"upload: a chunked body beyond the limit", "POST " + uploadPath(knownLog, knownRecord, wanted) + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" +
+			chunkedBody(strings.Repeat("x", 5<<20), 1<<16) + "0\r\n\r\n", 413,
+			escaped(413, "content is larger than the 4194304 bytes that are allowed"), false},
+	}
+	for name, chunk := range map[string]string{
+		"a chunk size with 0x":         "0x1\r\nx\r\n0\r\n\r\n",
+		"a chunk size that overflows":  "10000000000000001\r\nx\r\n0\r\n\r\n",
+		"a chunk size with a minus":    "-1\r\nx\r\n0\r\n\r\n",
+		"a chunk without its line end": "1\r\nxy\r\n0\r\n\r\n",
+		"a chunk extension with LF":    "1;\nxx\r\nx\r\n0\r\n\r\n",
+		"a chunk size that is none":    "g\r\nx\r\n0\r\n\r\n",
+		"an empty chunk size":          "\r\nx\r\n0\r\n\r\n",
+		"a forbidden trailer":          "1\r\nx\r\n0\r\nContent-Length: 1\r\n\r\n",
+	} {
+		rows = append(rows, rawRow{"upload: " + name, "POST " + uploadPath(knownLog, knownRecord, wanted) +
+			" HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk, 400, message(400, "malformed request body"), false})
+	}
+	return rows
+}
+
+func limited(o *Options) { o.Limits.ContentSize = 4 << 20 }
+
+func TestUploadsThatAreRefused(t *testing.T) {
+	st := newSite(t, limited)
+	for _, row := range uploadRows(st.own) {
+		t.Run(row.name, func(t *testing.T) { row.check(t, st) })
+	}
+	if n, _ := st.own.counts(); n != 0 {
+		t.Errorf("%d uploads were stored", n)
+	}
+}
+
+func TestUploads(t *testing.T) {
+	st := newSite(t, limited)
+	body := strings.Repeat("0123456789", 100_000)
+	d := warg.Sum([]byte(body))
+	path := uploadPath(knownLog, knownRecord, d)
+	for _, method := range []string{"POST", "PUT"} {
+		for name, raw := range map[string]string{
+			"with a length": request(method, path, &body),
+			"with a type":   request(method, path, &body, "Content-Type: application/wasm"),
+			"chunked":       method + " " + path + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunkedBody(body, 8192) + "0\r\n\r\n",
+			"in odd chunks": method + " " + path + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunkedBody(body, 997) + "0\r\n\r\n",
+		} {
+			before, _ := st.own.counts()
+			r := st.one(method, raw)
+			after, _ := st.own.counts()
+			if r.status != 201 || r.body != "" || after != before+1 {
+				t.Errorf("%s %s: %d %q, %d stored", method, name, r.status, r.body, after-before)
+			}
+			checkCommon(t, r)
+		}
+	}
+}
+
+// TestCutBodies: a request whose body did not arrive in full has no effect.
+func TestCutBodies(t *testing.T) {
+	st := newSite(t, limited)
+	body := strings.Repeat("x", 30_000)
+	path := uploadPath(knownLog, knownRecord, warg.Sum([]byte(body)))
+	publish := newCannedBody("test:component", "")
+	head := func(path, framing string) string {
+		return "POST " + path + " HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n" + framing + "\r\n\r\n"
+	}
+	logPath := "/v1/package/" + knownLog + "/record"
+	rows := map[string]string{
+		"chunked without the last chunk":         head(path, "Transfer-Encoding: chunked") + chunkedBody(body, 5000),
+		"chunked without the last line":          head(path, "Transfer-Encoding: chunked") + chunkedBody(body, 5000) + "0\r\n",
+		"chunked within the last line":           head(path, "Transfer-Encoding: chunked") + chunkedBody(body, 5000) + "0\r\n\r",
+		"chunked within a chunk":                 head(path, "Transfer-Encoding: chunked") + chunkedBody(body, 5000)[:20_000],
+		"chunked behind a size":                  head(path, "Transfer-Encoding: chunked") + "7530\r\n",
+		"chunked without anything":               head(path, "Transfer-Encoding: chunked"),
+		"a length with less":                     head(path, fmt.Sprint("Content-Length: ", len(body))) + body[:20_000],
+		"a length with one byte less":            head(path, fmt.Sprint("Content-Length: ", len(body))) + body[1:],
+		"a length with one byte":                 head(path, fmt.Sprint("Content-Length: ", len(body))) + body[:1],
+		"JSON, a length with less":               head(logPath, fmt.Sprint("Content-Length: ", len(publish)+1)) + publish,
+		"JSON, chunked without the last chunk":   head(logPath, "Transfer-Encoding: chunked") + chunkedBody(publish, 100),
+		"JSON, chunked without the last newline": head(logPath, "Transfer-Encoding: chunked") + chunkedBody(publish, 100) + "0\r\n\r",
+	}
+	for name, raw := range rows {
+		t.Run(name, func(t *testing.T) {
+			got := (&site{t, st.s, st.addr, st.own, st.up}).exchange("POST", raw, true)
+			if len(got) != 1 || got[0].status != 400 || !got[0].last {
+				t.Errorf("answered %+v", got)
+			}
+		})
+	}
+	if uploads, accepted := st.own.counts(); uploads != 0 || accepted != 0 {
+		t.Errorf("%d uploads and %d records went through", uploads, accepted)
+	}
+	// A client that ends its side after a complete request is served.
+	whole := head(path, "Transfer-Encoding: chunked") + chunkedBody(body, 5000) + "0\r\n\r\n"
+	if got := st.exchange("POST", whole, true); len(got) != 1 || got[0].status != 201 {
+		t.Errorf("a complete body, then FIN: %+v", got)
+	}
+}
+
+// TestExpect: the body is only asked for when it is welcome.
+func TestExpect(t *testing.T) {
+	st := newSite(t, limited)
+	body := "wanted"
+	path := uploadPath(knownLog, knownRecord, warg.Sum([]byte(body)))
+	expect := func(method, path string, headers ...string) string {
+		return request(method, path, nil, append(headers, "Expect: 100-continue")...)
+	}
+	rows := []struct {
+		name, raw string
+		status    int // of the first answer
+	}{
+		{"welcome", expect("POST", path, "Content-Length: 6"), 100},
+		{"welcome, chunked", expect("PUT", path, "Transfer-Encoding: chunked"), 100},
+		{"welcome, in another case", request("POST", path, nil, "Content-Length: 6", "expect: 100-Continue"), 100},
+		{"too large", expect("POST", path, "Content-Length: 99999999"), 413},
+		{"JSON too large", expect("POST", "/v1/fetch/logs", "Content-Type: application/json", "Content-Length: 2097153"), 413},
+		{"not JSON", expect("POST", "/v1/fetch/logs", "Content-Length: 2"), 415},
+		{"unknown path", expect("POST", "/v1/nothing", "Content-Length: 2"), 404},
+		{"wrong method", expect("POST", "/v1/ledger", "Content-Length: 2"), 405},
+		{"unknown registry", expect("POST", "/v1/fetch/logs", "Content-Type: application/json", "Content-Length: 2", "Warg-Registry: x.example"), 404},
+		{"bad parameter", expect("POST", "/v1/package/x/record", "Content-Type: application/json", "Content-Length: 2"), 400},
+		{"bad framing", expect("POST", path, "Content-Length: 2", "Transfer-Encoding: chunked"), 400},
+		{"preflight", expect("OPTIONS", path, "Content-Length: 2"), 200},
+	}
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			c, err := net.Dial("tcp", st.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			if _, err := io.WriteString(c, row.raw); err != nil {
+				t.Fatal(err)
+			}
+			r := bufio.NewReader(c)
+			method, _, _ := strings.Cut(row.raw, " ")
+			resp, err := http.ReadResponse(r, &http.Request{Method: method})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if resp.StatusCode != row.status {
+				t.Fatalf("status %d, want %d", resp.StatusCode, row.status)
+			}
+			if row.status != 100 {
+				if b, _ := io.ReadAll(resp.Body); !resp.Close || row.status == 413 && len(b) == 0 {
+					t.Errorf("closes %v, body %q", resp.Close, b)
+				}
+				return
+			}
+			send := body
+			if strings.Contains(row.raw, "chunked") {
+				send = chunkedBody(body, 4) + "0\r\n\r\n"
+			}
+			_, _ = io.WriteString(c, send)
+			resp, err = http.ReadResponse(r, nil)
+			if err != nil || resp.StatusCode != 201 {
+				t.Errorf("after the body: %v %v", resp, err)
+			}
+		})
+	}
+}
+
+// TestSlowHeads: a head that does not arrive in time is given up.
+func TestSlowHeads(t *testing.T) {
+	st := newSite(t, func(o *Options) { o.Limits.HeaderTimeout = 50 * time.Millisecond })
+	for name, raw := range map[string]string{
+		"nothing at all": "",
+		"half a line":    "GET /healthz HT",
+		"half a head":    "GET /healthz HTTP/1.1\r\nHost: a\r\n",
+	} {
+		got := st.exchange("GET", raw, false)
+		if len(got) != 1 || got[0].status != 408 || got[0].body != message(408, "the request took too long to arrive") || !got[0].last {
+			t.Errorf("%s: %+v", name, got)
+		}
+	}
+	// The limit is for heads alone: a body may take longer.
+	c, err := net.Dial("tcp", st.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	_, _ = io.WriteString(c, "POST /v1/fetch/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 15\r\n\r\n{")
+	<-time.After(150 * time.Millisecond)
+	_, _ = io.WriteString(c, `"logLength":3}`)
+	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
+	if err != nil || resp.StatusCode != 200 {
+		t.Errorf("a slow body: %v %v", resp, err)
+	}
+}
+
+// TestBodyMemory: more bodies than the budget allows wait, and then get 503.
+func TestBodyMemory(t *testing.T) {
+	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 1 << 20 })
+	if !st.s.memory.take(1<<20, 0) {
+		t.Fatal("the budget is not free")
+	}
+	answered := make(chan reply, 1)
+	go func() { answered <- st.post("/v1/fetch/logs", `{"logLength":3}`) }()
+	select {
+	case r := <-answered:
+		t.Fatalf("answered without memory: %+v", r)
+	case <-time.After(50 * time.Millisecond):
+	}
+	st.s.memory.give(1 << 20)
+	if r := <-answered; r.status != 200 {
+		t.Errorf("with memory: %+v", r)
+	}
+	if st.s.memory.used() != 0 {
+		t.Errorf("%d bytes are still taken", st.s.memory.used())
+	}
+	if testing.Short() {
+		return
+	}
+	st.s.memory.take(1<<20, 0)
+	start := time.Now()
+	r := st.post("/v1/fetch/logs", `{"logLength":3}`)
+	if r.status != 503 || r.body != message(503, "too many request bodies at once") || r.header.Get("Retry-After") != "1" {
+		t.Errorf("after the wait: %+v", r)
+	}
+	if took := time.Since(start); took < budgetWait || took > budgetWait+2*time.Second {
+		t.Errorf("waited %v", took)
+	}
+	st.s.memory.give(1 << 20)
+}
+
+// TestAnnouncedBodiesTakeNoMemory: what is announced and not sent costs nothing.
+func TestAnnouncedBodiesTakeNoMemory(t *testing.T) {
+	st := newSite(t)
+	var conns []net.Conn
+	for range 50 {
+		c, err := net.Dial("tcp", st.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		conns = append(conns, c)
+		_, _ = io.WriteString(c, "POST /v1/fetch/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 2000000\r\n\r\n  ")
+	}
+	// Wait until all have taken what they take.
+	for deadline := time.Now().Add(5 * time.Second); st.s.memory.used() < 50*firstBodyStep && time.Now().Before(deadline); {
+		<-time.After(5 * time.Millisecond)
+	}
+	if used := st.s.memory.used(); used != 50*firstBodyStep {
+		t.Errorf("50 bodies that were announced with 2 MB hold %d bytes", used)
+	}
+	for _, c := range conns {
+		_ = c.Close()
+	}
+}
