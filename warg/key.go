@@ -301,5 +301,5 @@ func cutScalarDER(b []byte) (rest []byte, ok bool) {
 	if negative || padded {
 		return nil, false
 	}
-	return rest, new(big.Int).SetBytes(v).Cmp(elliptic.P256().Params().N) < 0
+	return rest, belowOrder(v)
 }

@@ -79,7 +79,7 @@ func readClaims(d *strictjson.Decoder) (c warg.CheckpointClaims) {
 }
 
 func readSignature(d *strictjson.Decoder) warg.Signature {
-	sig, err := warg.ParseSignature(d.String())
+	sig, err := warg.ParseSignatureText(d.Text())
 	d.FailWith(err)
 	return sig
 }
