@@ -38,8 +38,8 @@ func vectors(t *testing.T) *vectorFile {
 	return &v
 }
 
-// TestVectorGroups: a group that no test here knows is a gap. stateTimestamp is about
-// the JSON in which clients store the state of a log; no code of ours reads it.
+// TestVectorGroups: a group that no test here knows is a gap. stateTimestamp is
+// tested beside the timestamps themselves, in package warg.
 func TestVectorGroups(t *testing.T) {
 	known := map[string]bool{"bodyTests": true, "checkpointTests": true, "publishedTests": true, "stateTimestamp": true}
 	inputs := vectors(t).JSON.Inputs
