@@ -14,7 +14,7 @@ const (
 	nodeSize = 3 * warg.DigestSize
 	// partNodes is the number of nodes in a part of a patch: few, because a path
 	// through the map needs only a few nodes of each part that it meets.
-	partNodes = 128
+	partNodes = 16
 )
 
 // partID names a part of the patch of the head with the given length.
@@ -76,6 +76,31 @@ func (p patches) Load(ref vmap.Ref) (vmap.Node, error) {
 	if err != nil {
 		return vmap.Node{}, err
 	}
+	return nodeAt(part, id, index, single)
+}
+
+// recentPatches is patches for one goroutine. It remembers the part used last: the
+// next node of a path is likely to be there as well.
+type recentPatches struct {
+	tree *Tree
+	id   partID
+	part []byte
+}
+
+// Load makes *recentPatches a [vmap.Store].
+func (p *recentPatches) Load(ref vmap.Ref) (vmap.Node, error) {
+	id, index, single := splitRef(ref)
+	if p.part == nil || p.id != id {
+		part, err := p.tree.part(id)
+		if err != nil {
+			return vmap.Node{}, err
+		}
+		p.id, p.part = id, part
+	}
+	return nodeAt(p.part, id, index, single)
+}
+
+func nodeAt(part []byte, id partID, index int, single bool) (vmap.Node, error) {
 	if len(part) < (index+1)*nodeSize {
 		return vmap.Node{}, fmt.Errorf("%w: part %d of the patch of length %d has no node %d",
 			ErrIndexCorrupt, id.part, id.length, index)

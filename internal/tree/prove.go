@@ -69,10 +69,11 @@ func (t *Tree) proveLog(s *state, length uint64, consistent, included []uint64) 
 
 // proveMap makes the bundle about the map at a head.
 func (t *Tree) proveMap(s *state, at record, indexes []uint64) ([]byte, error) {
-	m := s.nodes
-	if at.Length != s.Length {
-		m = vmap.NewLazy(patches{t}, vmap.Link{Hash: at.MapRoot, Ref: at.mapRef})
+	m := vmap.NewLazy(nil, vmap.Link{Hash: at.MapRoot, Ref: at.mapRef})
+	if at.Length == s.Length {
+		m = s.nodes // has much of it in memory
 	}
+	m = m.From(&recentPatches{tree: t})
 	bundle := make(vmap.Bundle, len(indexes))
 	for i, index := range indexes {
 		leaf, err := t.leaf(s, index)

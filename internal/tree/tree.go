@@ -26,9 +26,9 @@ type Options struct {
 const DefaultCacheBytes = 64 << 20
 
 // hotDepth is the depth down to which the head's map stays in memory, as far as
-// updates came by it: every path goes through there. That is at most 2¹⁴ forks of
-// 112 bytes, and their children.
-const hotDepth = 13
+// updates came by it: every path goes through there. That is at most 2¹⁶ nodes of
+// 112 bytes.
+const hotDepth = 15
 
 // recordsCached is how many past heads are kept at hand, about 100 bytes each.
 const recordsCached = 1024

@@ -1,6 +1,7 @@
 package vmap
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/entrepot/entrepot/warg"
@@ -23,6 +24,9 @@ func NewLazy(store Store, root Link) Lazy {
 	l := linkTo(root)
 	return Lazy{store, &l}
 }
+
+// From returns the same version with another store for the same nodes.
+func (m Lazy) From(store Store) Lazy { return Lazy{store, m.root} }
 
 func (m Lazy) top() link {
 	if m.root == nil {
@@ -61,27 +65,24 @@ func (m Lazy) put(list []item) (Lazy, error) {
 func (m Lazy) Prove(path Path) (Proof, warg.Digest, error) {
 	proof := make(Proof, 0, 32) // enough for a few thousand million keys
 	at := m.top()
-	for depth := 0; ; depth++ {
-		node, lone, err := at.open(m.store)
+	for depth := 0; !at.isEmpty(); depth++ {
+		next, sibling, lone, err := at.step(m.store, depth < Depth && path.Right(depth))
 		switch {
 		case err != nil:
 			return nil, warg.Digest{}, err
-		case lone != nil && lone.path == path:
+		case lone != nil && lone.path != path:
+			return nil, warg.Digest{}, ErrNotInMap
+		case lone != nil:
 			if len(proof) == 0 {
 				proof = append(proof, Sibling{empty[Depth-1], true})
 			}
 			slices.Reverse(proof)
 			return proof, lone.leaf, nil
-		case node == nil:
-			return nil, warg.Digest{}, ErrNotInMap
 		case depth == Depth:
-			return nil, warg.Digest{}, ErrCorrupt
-		case path.Right(depth):
-			proof = append(proof, Sibling{node.left.hash, true})
-			at = node.right
-		default:
-			proof = append(proof, Sibling{node.right.hash, true})
-			at = node.left
+			return nil, warg.Digest{}, fmt.Errorf("fork in the place of a leaf: %w", ErrCorrupt)
 		}
+		proof = append(proof, Sibling{sibling, true})
+		at = next
 	}
+	return nil, warg.Digest{}, ErrNotInMap
 }

@@ -77,12 +77,45 @@ func (l *link) open(store Store) (*fork, *single, error) {
 	if l.fork != nil || l.single != nil || l.ref == 0 {
 		return l.fork, l.single, nil
 	}
-	n, err := store.Load(l.ref)
+	n, err := l.load(store)
 	switch {
 	case err != nil:
-		return nil, nil, fmt.Errorf("loading map node %#x: %w", uint64(l.ref), err)
+		return nil, nil, err
 	case n.Single:
 		return nil, &single{n.Path, n.Leaf, n.Base}, nil
 	}
 	return &fork{linkTo(n.Left), linkTo(n.Right)}, nil, nil
+}
+
+func (l *link) load(store Store) (Node, error) {
+	n, err := store.Load(l.ref)
+	if err != nil {
+		return n, fmt.Errorf("loading map node %#x: %w", uint64(l.ref), err)
+	}
+	return n, nil
+}
+
+// step goes down from a node that is not empty: from a fork to one of its children,
+// with the hash of the other. A single leaf is returned instead. Unlike open it
+// makes no fork of what it loads.
+func (l *link) step(store Store, right bool) (next link, sibling warg.Digest, lone *single, err error) {
+	if l.single != nil {
+		return next, sibling, l.single, nil
+	}
+	if f := l.fork; f != nil {
+		if right {
+			return f.right, f.left.hash, nil, nil
+		}
+		return f.left, f.right.hash, nil, nil
+	}
+	n, err := l.load(store)
+	switch {
+	case err != nil:
+		return next, sibling, nil, err
+	case n.Single:
+		return next, sibling, &single{n.Path, n.Leaf, n.Base}, nil
+	case right:
+		return linkTo(n.Right), n.Left.Hash, nil, nil
+	}
+	return linkTo(n.Left), n.Right.Hash, nil, nil
 }
