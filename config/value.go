@@ -243,6 +243,10 @@ func isNamespace(v string) error {
 	return nil
 }
 
+// ValidDomain returns nil if s may be the name of a registry in a configuration,
+// else an error that goes on after the name of a setting.
+func ValidDomain(s string) error { return isDomain(s) }
+
 // maxDomain is the longest registry name: that of a DNS name, since most are one.
 const maxDomain = 253
 
