@@ -86,15 +86,20 @@ func fetchOperator(ctx context.Context, t Transport, known []warg.Record, length
 	if n := len(known); n > 0 {
 		token, next = known[n-1].Token, known[n-1].Index+1
 	}
-	for {
+	again := false
+	for idle := 0; idle <= len(known)+1; {
 		page, err := t.Logs(ctx, warg.LogsRequest{LogLength: length, Limit: operatorPage, Operator: token})
-		if errors.Is(err, &warg.Error{Kind: warg.KindFetchTokenUnknown}) && token != "" {
-			token = "" // upstream numbers anew; what we know is skipped below
+		if errors.Is(err, &warg.Error{Kind: warg.KindFetchTokenUnknown}) && !again {
+			token, again = "", true // upstream has other tokens now; what we know is skipped below
 			continue
+		}
+		if errors.Is(err, &warg.Error{Kind: warg.KindLengthNotFound}) {
+			return nil, refuse(ClassAbsence, "upstream has signed a checkpoint of length %d and does not know that length", length)
 		}
 		if err != nil {
 			return nil, fmt.Errorf("fetching operator log: %w", err)
 		}
+		before := len(records)
 		for _, r := range page.Operator {
 			if r.Index < next {
 				continue
@@ -107,10 +112,10 @@ func fetchOperator(ctx context.Context, t Transport, known []warg.Record, length
 		if !page.More || len(page.Operator) == 0 {
 			return records, nil
 		}
-		last := page.Operator[len(page.Operator)-1].Token
-		if last == token {
-			return nil, refuse(ClassEndless, "the operator log's pages go round in a circle")
+		token = page.Operator[len(page.Operator)-1].Token
+		if len(records) == before {
+			idle++ // nothing new on this page
 		}
-		token = last
 	}
+	return nil, refuse(ClassEndless, "the pages of the operator log bring nothing new")
 }
