@@ -51,32 +51,31 @@ func appendNode(b []byte, n vmap.Node) []byte {
 	return append(b, make([]byte, 16)...)
 }
 
-func parseNode(b []byte, single bool) (n vmap.Node) {
+func parseNode(b []byte, single bool, n *vmap.Node) {
 	n.Single = single
 	if single {
 		copy(n.Path[:], b)
 		copy(n.Leaf[:], b[warg.DigestSize:])
 		copy(n.Base[:], b[2*warg.DigestSize:])
-		return n
+		return
 	}
 	n.Left.Ref = vmap.Ref(binary.BigEndian.Uint64(b))
 	n.Right.Ref = vmap.Ref(binary.BigEndian.Uint64(b[8:]))
 	copy(n.Left.Hash[:], b[16:])
 	copy(n.Right.Hash[:], b[16+warg.DigestSize:])
-	return n
 }
 
 // patches is the store of a tree's map nodes.
 type patches struct{ tree *Tree }
 
 // Load reads a node. It makes patches a [vmap.Store].
-func (p patches) Load(ref vmap.Ref) (vmap.Node, error) {
-	id, index, single := splitRef(ref)
+func (p patches) Load(ref vmap.Ref, into *vmap.Node) error {
+	id, _, _ := splitRef(ref)
 	part, err := p.tree.part(id)
 	if err != nil {
-		return vmap.Node{}, err
+		return err
 	}
-	return nodeAt(part, id, index, single)
+	return nodeAt(part, ref, into)
 }
 
 // recentPatches is patches for one goroutine. It remembers the part used last: the
@@ -88,24 +87,27 @@ type recentPatches struct {
 }
 
 // Load makes *recentPatches a [vmap.Store].
-func (p *recentPatches) Load(ref vmap.Ref) (vmap.Node, error) {
-	id, index, single := splitRef(ref)
+func (p *recentPatches) Load(ref vmap.Ref, into *vmap.Node) error {
+	id, _, _ := splitRef(ref)
 	if p.part == nil || p.id != id {
 		part, err := p.tree.part(id)
 		if err != nil {
-			return vmap.Node{}, err
+			return err
 		}
 		p.id, p.part = id, part
 	}
-	return nodeAt(p.part, id, index, single)
+	return nodeAt(p.part, ref, into)
 }
 
-func nodeAt(part []byte, id partID, index int, single bool) (vmap.Node, error) {
+// nodeAt takes a node out of its part.
+func nodeAt(part []byte, ref vmap.Ref, into *vmap.Node) error {
+	id, index, single := splitRef(ref)
 	if len(part) < (index+1)*nodeSize {
-		return vmap.Node{}, fmt.Errorf("%w: part %d of the patch of length %d has no node %d",
+		return fmt.Errorf("%w: part %d of the patch of length %d has no node %d",
 			ErrIndexCorrupt, id.part, id.length, index)
 	}
-	return parseNode(part[index*nodeSize:], single), nil
+	parseNode(part[index*nodeSize:(index+1)*nodeSize], single, into)
+	return nil
 }
 
 // part returns the nodes of a part.

@@ -159,7 +159,8 @@ func (t *Tree) checkHead(s *state) error {
 	case s.Length == 0:
 		return nil
 	}
-	top, err := patches{t}.Load(s.mapRef)
+	var top vmap.Node
+	err = patches{t}.Load(s.mapRef, &top)
 	switch {
 	case err != nil:
 		return err

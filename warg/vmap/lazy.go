@@ -64,9 +64,9 @@ func (m Lazy) put(list []item) (Lazy, error) {
 // made from is not verified. If there is no such leaf, the error is [ErrNotInMap].
 func (m Lazy) Prove(path Path) (Proof, warg.Digest, error) {
 	proof := make(Proof, 0, 32) // enough for a few thousand million keys
-	at := m.top()
-	for depth := 0; !at.isEmpty(); depth++ {
-		next, sibling, lone, err := at.step(m.store, depth < Depth && path.Right(depth))
+	w := walker{store: m.store, at: m.top()}
+	for depth := 0; !w.at.isEmpty(); depth++ {
+		lone, err := w.step(depth < Depth && path.Right(depth))
 		switch {
 		case err != nil:
 			return nil, warg.Digest{}, err
@@ -81,8 +81,7 @@ func (m Lazy) Prove(path Path) (Proof, warg.Digest, error) {
 		case depth == Depth:
 			return nil, warg.Digest{}, fmt.Errorf("fork in the place of a leaf: %w", ErrCorrupt)
 		}
-		proof = append(proof, Sibling{sibling, true})
-		at = next
+		proof = append(proof, Sibling{w.sibling, true})
 	}
 	return nil, warg.Digest{}, ErrNotInMap
 }

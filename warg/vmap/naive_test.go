@@ -70,12 +70,13 @@ func drawPath(t *rapid.T) Path {
 // memory is a store that keeps the nodes it was given, as a stored map would.
 type memory map[Ref]Node
 
-func (m memory) Load(ref Ref) (Node, error) {
+func (m memory) Load(ref Ref, into *Node) error {
 	n, ok := m[ref]
 	if !ok {
-		return n, fmt.Errorf("no node %d", ref)
+		return fmt.Errorf("no node %d", ref)
 	}
-	return n, nil
+	*into = n
+	return nil
 }
 
 // TestAnyUpdates applies batches to a map in memory and to a stored one, and

@@ -30,7 +30,8 @@ type Node struct {
 
 // Store holds the nodes of maps. A node never changes.
 type Store interface {
-	Load(ref Ref) (Node, error)
+	// Load sets into to the node, all fields of its kind and Single.
+	Load(ref Ref, into *Node) error
 }
 
 // BaseHeight returns the height whose hash a single leaf keeps when it stands at
@@ -77,7 +78,8 @@ func (l *link) open(store Store) (*fork, *single, error) {
 	if l.fork != nil || l.single != nil || l.ref == 0 {
 		return l.fork, l.single, nil
 	}
-	n, err := l.load(store)
+	var n Node
+	err := l.load(store, &n)
 	switch {
 	case err != nil:
 		return nil, nil, err
@@ -87,35 +89,49 @@ func (l *link) open(store Store) (*fork, *single, error) {
 	return &fork{linkTo(n.Left), linkTo(n.Right)}, nil, nil
 }
 
-func (l *link) load(store Store) (Node, error) {
-	n, err := store.Load(l.ref)
-	if err != nil {
-		return n, fmt.Errorf("loading map node %#x: %w", uint64(l.ref), err)
+func (l *link) load(store Store, into *Node) error {
+	if err := store.Load(l.ref, into); err != nil {
+		return fmt.Errorf("loading map node %#x: %w", uint64(l.ref), err)
 	}
-	return n, nil
+	return nil
 }
 
-// step goes down from a node that is not empty: from a fork to one of its children,
-// with the hash of the other. A single leaf is returned instead. Unlike open it
-// makes no fork of what it loads.
-func (l *link) step(store Store, right bool) (next link, sibling warg.Digest, lone *single, err error) {
-	if l.single != nil {
-		return next, sibling, l.single, nil
-	}
-	if f := l.fork; f != nil {
-		if right {
-			return f.right, f.left.hash, nil, nil
-		}
-		return f.left, f.right.hash, nil, nil
-	}
-	n, err := l.load(store)
+// walker goes down a path of a map without allocating what it loads.
+type walker struct {
+	store   Store
+	at      link
+	sibling warg.Digest // beside at, after a step
+	loaded  Node        // scratch space
+}
+
+// step goes from a fork to one of its children. From a single leaf it does not
+// move but returns the leaf. It must not be called where the map is empty.
+func (w *walker) step(right bool) (lone *single, err error) {
 	switch {
-	case err != nil:
-		return next, sibling, nil, err
-	case n.Single:
-		return next, sibling, &single{n.Path, n.Leaf, n.Base}, nil
-	case right:
-		return linkTo(n.Right), n.Left.Hash, nil, nil
+	case w.at.single != nil:
+		return w.at.single, nil
+	case w.at.fork != nil:
+		w.turn(&w.at.fork.left, &w.at.fork.right, right)
+		return nil, nil
 	}
-	return linkTo(n.Left), n.Right.Hash, nil, nil
+	n := &w.loaded
+	if err := w.at.load(w.store, n); err != nil {
+		return nil, err
+	}
+	if n.Single {
+		return &single{n.Path, n.Leaf, n.Base}, nil
+	}
+	next, other := &n.Left, &n.Right
+	if right {
+		next, other = other, next
+	}
+	w.at, w.sibling = linkTo(*next), other.Hash
+	return nil, nil
+}
+
+func (w *walker) turn(next, other *link, right bool) {
+	if right {
+		next, other = other, next
+	}
+	w.at, w.sibling = *next, other.hash
 }
