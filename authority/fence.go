@@ -1,0 +1,101 @@
+package authority
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// FenceKind says why an authority does not sign.
+type FenceKind string
+
+// The kinds of fences.
+const (
+	// FenceClock: the clock is behind the last checkpoint. Ends by itself when it
+	// has caught up. Reading goes on.
+	FenceClock FenceKind = "clock"
+	// FenceJump: the clock is far ahead of what it should be. Reading goes on.
+	FenceJump FenceKind = "clock jump"
+	// FenceFrozen: the registry is frozen for good. Reading goes on.
+	FenceFrozen FenceKind = "frozen"
+	// FenceBehind: it is not certain that nothing newer was ever issued. Only
+	// records and content are served.
+	FenceBehind FenceKind = "behind"
+)
+
+// Fence says that an authority does not sign, and why.
+type Fence struct {
+	Kind   FenceKind
+	Reason string // for the operator
+}
+
+// reading reports whether checkpoints, logs and proofs are served.
+func (f *Fence) reading() bool { return f == nil || f.Kind != FenceBehind }
+
+func (a *Authority) setFence(kind FenceKind, format string, args ...any) {
+	f := &Fence{kind, fmt.Sprintf(format, args...)}
+	a.fence.Store(f)
+	a.o.Log.Error("authority is fenced", "kind", string(kind), "reason", f.Reason)
+}
+
+// checkClock raises and clears the fences that have to do with the clock.
+func (a *Authority) checkClock(now time.Time) {
+	v := a.view.Load()
+	if v == nil {
+		return
+	}
+	head := time.Unix(int64(v.Checkpoint.Timestamp), 0)
+	f := a.fence.Load()
+	behind := now.Before(head.Add(-maxBehind))
+	switch {
+	case behind && f == nil:
+		a.setFence(FenceClock, "the clock says %s, the last checkpoint was signed at %s",
+			now.UTC().Format(time.RFC3339), head.UTC().Format(time.RFC3339))
+	case !behind && f != nil && f.Kind == FenceClock:
+		if a.fence.CompareAndSwap(f, nil) {
+			a.o.Log.Info("authority is no longer fenced: the clock has caught up")
+		}
+	}
+}
+
+// checkJump raises a fence if the wall clock has left the monotonic one by so much
+// that a timestamp signed now could lock the registry out of its own future. last
+// is an earlier reading.
+func (a *Authority) checkJump(last, now time.Time) {
+	wall, real := now.Round(0).Sub(last.Round(0)), now.Sub(last)
+	if jump := wall - real; jump > maxJump && a.fence.Load() == nil {
+		a.setFence(FenceJump, "the clock jumped ahead by %s", jump.Round(time.Second))
+	}
+}
+
+// writable returns an error unless records and content can be taken in now.
+func (a *Authority) writable() error {
+	now := a.o.Now()
+	a.checkClock(now)
+	if f := a.fence.Load(); f != nil {
+		return unavailable("this registry does not accept records at present: it is fenced (%s)", f.Kind)
+	}
+	if a.failed() {
+		return unavailable("this registry is stopping")
+	}
+	if !a.space.enough(now) {
+		return &warg.Error{Kind: warg.KindNoSpace, Message: "no space left on this registry", RetryAfter: retryAfter}
+	}
+	return nil
+}
+
+// readable returns the view that readers see, or an error if they must not.
+func (a *Authority) readable() (*warg.View, error) {
+	v := a.view.Load()
+	if f := a.fence.Load(); v == nil || !f.reading() {
+		return nil, unavailable("this registry cannot say at present what its newest checkpoint is")
+	}
+	return v, nil
+}
+
+func unavailable(format string, args ...any) error {
+	e := warg.Errorf(warg.KindUnavailable, format, args...)
+	e.RetryAfter = retryAfter
+	return e
+}

@@ -1,0 +1,153 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/tree"
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Options say where an index is and what it works with.
+type Options struct {
+	FS       durable.FS // for the counter of openings
+	Dir      string     // of the database; "" keeps it in memory, for tests
+	Counter  string     // file name of the counter of openings
+	Registry warg.Digest
+	Log      *slog.Logger
+	Cache    int // bytes, see tree.Options
+}
+
+// Index is an open index. One goroutine commits batches; everything else is safe
+// for concurrent use.
+type Index struct {
+	o    Options
+	db   *badger.DB
+	tree *tree.Tree
+
+	mu       sync.Mutex // serialises writers
+	segments uint64     // under mu: as in the header record
+}
+
+const formatVersion = 1
+
+// Open opens the index, or begins an empty one if there is none, if it cannot be
+// read, belongs to another registry, or two openings in a row did not end.
+// Whether it is as far as the anchor is for the caller to see: [Index.Head].
+func Open(o Options) (*Index, error) {
+	count := openings{o.FS, o.Counter}
+	n, err := count.read()
+	if err != nil {
+		return nil, fmt.Errorf("opening index: %w", err)
+	}
+	if n >= maxOpenings {
+		o.Log.Warn("index is made anew: opening it did not end", "times", n)
+		if err := moveAside(o.Dir); err != nil {
+			return nil, fmt.Errorf("moving damaged index aside: %w", err)
+		}
+		n = 0
+	}
+	if err := count.write(n + 1); err != nil {
+		return nil, fmt.Errorf("opening index: %w", err)
+	}
+	x, err := open(o)
+	if errors.Is(err, ErrCorrupt) && o.Dir != "" {
+		o.Log.Warn("index is made anew", "err", err)
+		if err := moveAside(o.Dir); err != nil {
+			return nil, fmt.Errorf("moving damaged index aside: %w", err)
+		}
+		x, err = open(o)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := count.clear(); err != nil {
+		return nil, errors.Join(fmt.Errorf("opening index: %w", err), x.Close())
+	}
+	return x, nil
+}
+
+func open(o Options) (*Index, error) {
+	if o.Dir != "" {
+		if err := os.MkdirAll(o.Dir, durable.DirPerm); err != nil {
+			return nil, fmt.Errorf("opening index: %w", err)
+		}
+	}
+	db, err := openBadger(o.Dir, o.Log)
+	if err != nil {
+		return nil, err
+	}
+	x := &Index{o: o, db: db}
+	if err := x.load(); err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	return x, nil
+}
+
+// load checks whose index it is and opens the trees.
+func (x *Index) load() error {
+	err := x.get([]byte{keyHeader}, func(b []byte) error {
+		if len(b) != 1+warg.DigestSize+8 || b[0] != formatVersion || warg.Digest(b[1:]) != x.o.Registry {
+			return fmt.Errorf("%w: it is of another registry or format", ErrCorrupt)
+		}
+		x.segments = binary.BigEndian.Uint64(b[1+warg.DigestSize:])
+		return nil
+	})
+	if errors.Is(err, errNoKey) {
+		err = x.put(func(put putFunc) error { return x.putHeader(put, 0) })
+	}
+	if err != nil {
+		return err
+	}
+	x.tree, err = tree.Open(x.db, []byte{keyTree}, tree.Options{CacheBytes: x.o.Cache})
+	if errors.Is(err, tree.ErrIndexCorrupt) {
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}
+
+// Reset empties the index: everything in it is to be made again.
+func (x *Index) Reset() error {
+	if err := x.db.Close(); err != nil {
+		x.o.Log.Warn("closing damaged index", "err", err)
+	}
+	if x.o.Dir != "" {
+		if err := moveAside(x.o.Dir); err != nil {
+			return fmt.Errorf("moving damaged index aside: %w", err)
+		}
+	}
+	fresh, err := open(x.o)
+	if err != nil {
+		return err
+	}
+	x.db, x.tree, x.segments = fresh.db, fresh.tree, fresh.segments
+	return nil
+}
+
+// Distrust makes the next Open begin anew, because damage was met that opening
+// does not notice.
+func (x *Index) Distrust() error { return openings{x.o.FS, x.o.Counter}.write(maxOpenings) }
+
+// Close closes the database. What was committed is written out.
+func (x *Index) Close() error { return x.db.Close() }
+
+// Tree returns the trees, for proofs and the ledger.
+func (x *Index) Tree() *tree.Tree { return x.tree }
+
+// Head returns how far the index is.
+func (x *Index) Head() tree.Head { return x.tree.Head() }
+
+// Segment returns the first segment of submissions whose rejections may be
+// missing here.
+func (x *Index) Segment() uint64 {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.segments
+}

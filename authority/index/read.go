@@ -1,0 +1,237 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/entrepot/entrepot/authority/segment"
+	"github.com/entrepot/entrepot/internal/tree"
+	"github.com/entrepot/entrepot/warg"
+)
+
+// The letters of the keys.
+const (
+	keyHeader  = 'H'
+	keyLog     = 'L'
+	keyPlace   = 'P'
+	keyRecord  = 'R'
+	keyContent = 'C'
+	keyTree    = 'T'
+)
+
+var errNoKey = errors.New("index has no such key")
+
+// get reads the value of a key and hands it to use, which must not keep it.
+func (x *Index) get(key []byte, use func([]byte) error) error {
+	return x.db.View(func(txn *badger.Txn) error { return getIn(txn, key, use) })
+}
+
+func getIn(txn *badger.Txn, key []byte, use func([]byte) error) error {
+	item, err := txn.Get(key)
+	switch {
+	case errors.Is(err, badger.ErrKeyNotFound):
+		return errNoKey
+	case err != nil:
+		return fmt.Errorf("reading index: %w", err)
+	}
+	return item.Value(func(value []byte) error {
+		payload, err := tree.Unseal(key, value)
+		if err != nil {
+			return fmt.Errorf("%w: %w", ErrCorrupt, err)
+		}
+		return use(payload)
+	})
+}
+
+func logKey(id warg.LogID) []byte       { return append([]byte{keyLog}, id[:]...) }
+func recordKey(id warg.RecordID) []byte { return append([]byte{keyRecord}, id[:]...) }
+func contentKey(d warg.Digest) []byte   { return append([]byte{keyContent}, d[:]...) }
+
+func placeKey(id warg.LogID, place uint32) []byte {
+	return binary.BigEndian.AppendUint32(append([]byte{keyPlace}, id[:]...), place)
+}
+
+// Place is where a record of a log stands.
+type Place struct {
+	Index    uint64 // in the registry
+	Record   warg.RecordID
+	Position segment.Position // in the journal
+}
+
+const placeSize = 8 + warg.DigestSize + 8 + 4 + 4
+
+func (p Place) encode() []byte {
+	b := binary.BigEndian.AppendUint64(make([]byte, 0, placeSize), p.Index)
+	b = append(b, p.Record[:]...)
+	b = binary.BigEndian.AppendUint64(b, p.Position.Segment)
+	b = binary.BigEndian.AppendUint32(b, p.Position.Offset)
+	return binary.BigEndian.AppendUint32(b, p.Position.Size)
+}
+
+func decodePlace(b []byte) (p Place, err error) {
+	if len(b) != placeSize {
+		return p, fmt.Errorf("%w: place of %d bytes", ErrCorrupt, len(b))
+	}
+	p.Index = binary.BigEndian.Uint64(b)
+	copy(p.Record[:], b[8:])
+	b = b[8+warg.DigestSize:]
+	p.Position = segment.Position{
+		Segment: binary.BigEndian.Uint64(b), Offset: binary.BigEndian.Uint32(b[8:]), Size: binary.BigEndian.Uint32(b[12:]),
+	}
+	return p, nil
+}
+
+// Log is what is known of a log as a whole.
+type Log struct {
+	Name  warg.PackageName // zero for the operator log
+	Count uint32           // records
+}
+
+// Log returns a log as the registry of a length has it; ok is false if it has no
+// record there.
+func (x *Index) Log(id warg.LogID, length uint64) (l Log, ok bool, err error) {
+	err = x.db.View(func(txn *badger.Txn) error {
+		l, err = logIn(txn, id, length)
+		return err
+	})
+	if errors.Is(err, errNoKey) {
+		return Log{}, false, nil
+	}
+	return l, err == nil && l.Count > 0, err
+}
+
+func logIn(txn *badger.Txn, id warg.LogID, length uint64) (l Log, err error) {
+	err = getIn(txn, logKey(id), func(b []byte) error {
+		if len(b) < 4 {
+			return fmt.Errorf("%w: log of %d bytes", ErrCorrupt, len(b))
+		}
+		l.Count = binary.BigEndian.Uint32(b)
+		if len(b) > 4 {
+			l.Name, err = warg.ParsePackageName(string(b[4:]))
+		}
+		return err
+	})
+	// Entries above the length are few: one batch at most, or what a crash left.
+	for err == nil && l.Count > 0 {
+		var p Place
+		if p, err = placeIn(txn, id, l.Count-1); err == nil && p.Index < length {
+			break
+		}
+		l.Count--
+	}
+	return l, err
+}
+
+func placeIn(txn *badger.Txn, id warg.LogID, place uint32) (p Place, err error) {
+	err = getIn(txn, placeKey(id, place), func(b []byte) error {
+		p, err = decodePlace(b)
+		return err
+	})
+	if errors.Is(err, errNoKey) {
+		err = fmt.Errorf("%w: log %s has no record %d", ErrCorrupt, id, place)
+	}
+	return p, err
+}
+
+// Places returns where records of a log stand, from a place on up to and without
+// another.
+func (x *Index) Places(id warg.LogID, from, to uint32) (list []Place, err error) {
+	if to <= from {
+		return nil, nil
+	}
+	list = make([]Place, 0, to-from)
+	err = x.db.View(func(txn *badger.Txn) error {
+		for at := from; at < to; at++ {
+			p, err := placeIn(txn, id, at)
+			if err != nil {
+				return err
+			}
+			list = append(list, p)
+		}
+		return nil
+	})
+	return list, err
+}
+
+// Record is what has become of a record.
+type Record struct {
+	Log    warg.LogID
+	State  warg.State // StatePublished or StateRejected
+	Index  uint64     // StatePublished: in the registry
+	Place  uint32     // StatePublished: in its log
+	Reason string     // StateRejected
+}
+
+func (r Record) encode() []byte {
+	b := append([]byte{byte(r.State)}, r.Log[:]...)
+	if r.State == warg.StateRejected {
+		return append(b, r.Reason...)
+	}
+	b = binary.BigEndian.AppendUint64(b, r.Index)
+	return binary.BigEndian.AppendUint32(b, r.Place)
+}
+
+func decodeRecord(b []byte) (r Record, err error) {
+	const fixed = 1 + warg.DigestSize
+	if len(b) < fixed {
+		return r, fmt.Errorf("%w: record of %d bytes", ErrCorrupt, len(b))
+	}
+	r.State = warg.State(b[0])
+	copy(r.Log[:], b[1:])
+	rest := b[fixed:]
+	switch {
+	case r.State == warg.StateRejected:
+		r.Reason = string(rest)
+	case r.State == warg.StatePublished && len(rest) == 12:
+		r.Index, r.Place = binary.BigEndian.Uint64(rest), binary.BigEndian.Uint32(rest[8:])
+	default:
+		return r, fmt.Errorf("%w: record in state %d with %d bytes", ErrCorrupt, b[0], len(b))
+	}
+	return r, nil
+}
+
+// Record returns what has become of a record; ok is false if it is not known, or
+// stands beyond the head. Operator records are known like others.
+func (x *Index) Record(id warg.RecordID) (r Record, ok bool, err error) {
+	err = x.get(recordKey(id), func(b []byte) error {
+		r, err = decodeRecord(b)
+		return err
+	})
+	switch {
+	case errors.Is(err, errNoKey):
+		return Record{}, false, nil
+	case err != nil:
+		return Record{}, false, err
+	}
+	if r.State == warg.StatePublished && r.Index >= x.tree.Head().Length {
+		return Record{}, false, nil
+	}
+	return r, true, nil
+}
+
+// Released returns the first registry index whose record releases content; ok is
+// false if none does.
+func (x *Index) Released(d warg.Digest) (index uint64, ok bool, err error) {
+	err = x.get(contentKey(d), func(b []byte) error {
+		if len(b) != 8 {
+			return fmt.Errorf("%w: content of %d bytes", ErrCorrupt, len(b))
+		}
+		index = binary.BigEndian.Uint64(b)
+		return nil
+	})
+	if errors.Is(err, errNoKey) {
+		return 0, false, nil
+	}
+	return index, err == nil && index < x.tree.Head().Length, err
+}
+
+// contents returns the digests that a batch releases, without duplicates.
+func contents(list []warg.Digest) []warg.Digest {
+	list = slices.Clone(list)
+	slices.SortFunc(list, warg.Digest.Compare)
+	return slices.Compact(list)
+}

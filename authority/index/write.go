@@ -1,0 +1,169 @@
+package index
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"github.com/dgraph-io/badger/v4"
+
+	"github.com/entrepot/entrepot/authority/segment"
+	"github.com/entrepot/entrepot/internal/tree"
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Entry is a record that a batch adds to the registry.
+type Entry struct {
+	Name     warg.PackageName // zero for the operator log
+	Leaf     warg.Leaf
+	Index    uint64
+	Position segment.Position
+	Contents []warg.Digest // what its entries release
+}
+
+type putFunc func(key, value []byte) error
+
+// put runs write with a function that puts framed values into as many
+// transactions as needed, and commits the last.
+func (x *Index) put(write func(putFunc) error) error {
+	txn := x.db.NewTransaction(true)
+	defer func() { txn.Discard() }()
+	err := write(func(key, value []byte) error {
+		err := txn.Set(key, value)
+		if !errors.Is(err, badger.ErrTxnTooBig) {
+			return err
+		}
+		if err := txn.Commit(); err != nil {
+			return err
+		}
+		txn = x.db.NewTransaction(true)
+		return txn.Set(key, value)
+	})
+	if err != nil {
+		return err
+	}
+	return txn.Commit()
+}
+
+func (x *Index) putHeader(put putFunc, segments uint64) error {
+	b := append([]byte{formatVersion}, x.o.Registry[:]...)
+	b = binary.BigEndian.AppendUint64(b, segments)
+	key := []byte{keyHeader}
+	return put(key, tree.Seal(key, b))
+}
+
+// Commit adds a batch, whose update must have been prepared from the head and
+// whose entries are in the order of the registry, and makes it visible.
+func (x *Index) Commit(u *tree.Update, batch []Entry) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	err := x.put(func(put putFunc) error {
+		if err := x.putBatch(put, batch); err != nil {
+			return err
+		}
+		return u.Write(put)
+	})
+	if err == nil {
+		err = x.put(func(put putFunc) error { return u.WriteHead(put) })
+	}
+	if err == nil {
+		err = u.Publish()
+	}
+	if err != nil {
+		return fmt.Errorf("writing index: %w", err)
+	}
+	return nil
+}
+
+// putBatch writes everything but the trees.
+func (x *Index) putBatch(put putFunc, batch []Entry) error {
+	seal := func(key, payload []byte) error { return put(key, tree.Seal(key, payload)) }
+	head := x.tree.Head().Length
+	logs := map[warg.LogID]*Log{}
+	released := map[warg.Digest]bool{}
+	for _, e := range batch {
+		l, err := x.logOf(logs, e, head)
+		if err != nil {
+			return err
+		}
+		p := Place{e.Index, e.Leaf.RecordID, e.Position}
+		if err := seal(placeKey(e.Leaf.LogID, l.Count), p.encode()); err != nil {
+			return err
+		}
+		r := Record{Log: e.Leaf.LogID, State: warg.StatePublished, Index: e.Index, Place: l.Count}
+		if err := seal(recordKey(e.Leaf.RecordID), r.encode()); err != nil {
+			return err
+		}
+		l.Count++
+		for _, d := range contents(e.Contents) {
+			if err := x.release(seal, released, d, e.Index); err != nil {
+				return err
+			}
+		}
+	}
+	for id, l := range logs {
+		b := binary.BigEndian.AppendUint32(nil, l.Count)
+		if err := seal(logKey(id), append(b, l.Name.String()...)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// logOf returns a log as this batch has made it so far.
+func (x *Index) logOf(logs map[warg.LogID]*Log, e Entry, head uint64) (*Log, error) {
+	if l := logs[e.Leaf.LogID]; l != nil {
+		return l, nil
+	}
+	l, _, err := x.Log(e.Leaf.LogID, head)
+	if err != nil {
+		return nil, err
+	}
+	l.Name = e.Name
+	logs[e.Leaf.LogID] = &l
+	return &l, nil
+}
+
+// release notes the first record that releases content.
+func (x *Index) release(seal putFunc, done map[warg.Digest]bool, d warg.Digest, index uint64) error {
+	if done[d] {
+		return nil
+	}
+	done[d] = true
+	if _, ok, err := x.Released(d); ok || err != nil {
+		return err
+	}
+	return seal(contentKey(d), binary.BigEndian.AppendUint64(nil, index))
+}
+
+// Reject notes that a record was rejected. A published record stays published.
+func (x *Index) Reject(log warg.LogID, id warg.RecordID, reason string) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if r, ok, err := x.Record(id); err != nil || ok && r.State == warg.StatePublished {
+		return err
+	}
+	err := x.put(func(put putFunc) error {
+		key := recordKey(id)
+		return put(key, tree.Seal(key, Record{Log: log, State: warg.StateRejected, Reason: reason}.encode()))
+	})
+	if err != nil {
+		return fmt.Errorf("writing index: %w", err)
+	}
+	return nil
+}
+
+// SetSegment notes that all rejections in segments of submissions before the
+// given one are in the index.
+func (x *Index) SetSegment(segment uint64) error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if segment == x.segments {
+		return nil
+	}
+	if err := x.put(func(put putFunc) error { return x.putHeader(put, segment) }); err != nil {
+		return fmt.Errorf("writing index: %w", err)
+	}
+	x.segments = segment
+	return nil
+}

@@ -1,0 +1,202 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+
+	"github.com/entrepot/entrepot/authority/anchor"
+	"github.com/entrepot/entrepot/internal/cas"
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Checkpoint implements [warg.Registry].
+func (a *Authority) Checkpoint(context.Context) (warg.View, error) {
+	v, err := a.readable()
+	if err != nil {
+		return warg.View{}, err
+	}
+	return *v, nil
+}
+
+// Names implements [warg.Registry]. A log is unknown until something of it is
+// published.
+func (a *Authority) Names(_ context.Context, ids []warg.LogID) ([]warg.PackageName, error) {
+	v, err := a.readable()
+	if err != nil {
+		return nil, err
+	}
+	names := make([]warg.PackageName, len(ids))
+	for i, id := range ids {
+		if p := a.hot.find(pageKey{id, 0}); p != nil && len(p.records) > 0 {
+			names[i] = p.log.Name
+			continue
+		}
+		l, ok, err := a.index.Log(id, v.Checkpoint.LogLength)
+		if err != nil {
+			return nil, a.internal("naming log", err)
+		}
+		if !ok {
+			return nil, warg.NotFound(warg.KindLogNotFound, id)
+		}
+		names[i] = l.Name
+	}
+	return names, nil
+}
+
+// Inclusion implements [warg.Registry].
+func (a *Authority) Inclusion(_ context.Context, length uint64, leaves []uint64) (warg.InclusionProof, error) {
+	if _, err := a.readable(); err != nil {
+		return warg.InclusionProof{}, err
+	}
+	if len(leaves) > warg.MaxLeaves {
+		return warg.InclusionProof{}, warg.Errorf(warg.KindBadRequest, "%d leaves asked for; at most %d are allowed", len(leaves), warg.MaxLeaves)
+	}
+	p, err := a.index.Tree().ProveInclusion(length, leaves)
+	if err != nil {
+		return warg.InclusionProof{}, a.internal("proving inclusion", err)
+	}
+	return p, nil
+}
+
+// Consistency implements [warg.Registry].
+func (a *Authority) Consistency(_ context.Context, from, to uint64) ([]byte, error) {
+	if _, err := a.readable(); err != nil {
+		return nil, err
+	}
+	p, err := a.index.Tree().ProveConsistency(from, to)
+	if err != nil {
+		return nil, a.internal("proving consistency", err)
+	}
+	return p, nil
+}
+
+// Ledger implements [warg.Registry].
+func (a *Authority) Ledger(_ context.Context, start uint64, limit int) ([]byte, error) {
+	if _, err := a.readable(); err != nil {
+		return nil, err
+	}
+	b, err := a.index.Tree().Leaves(start, limit)
+	if err != nil {
+		return nil, a.internal("reading ledger", err)
+	}
+	return b, nil
+}
+
+// Record implements [warg.Registry]. It answers behind every fence.
+func (a *Authority) Record(ctx context.Context, log warg.LogID, id warg.RecordID) (warg.RecordStatus, error) {
+	if a.index == nil {
+		return warg.RecordStatus{}, unavailable("this registry cannot say at present what became of records")
+	}
+	st, known, err := a.known(ctx, log, id)
+	switch {
+	case errors.Is(err, &warg.Error{Kind: warg.KindConflict}): // of another log
+	case err != nil:
+		return warg.RecordStatus{}, err
+	case known && log != warg.OperatorLogID:
+		return st, nil
+	}
+	if log != warg.OperatorLogID && !a.pool.knows(log) {
+		_, ok, err := a.index.Log(log, a.index.Head().Length)
+		if err != nil {
+			return warg.RecordStatus{}, a.internal("looking up log", err)
+		}
+		if !ok {
+			return warg.RecordStatus{}, warg.NotFound(warg.KindLogNotFound, log)
+		}
+	}
+	return warg.RecordStatus{}, warg.NotFound(warg.KindRecordNotFound, id)
+}
+
+// Stat implements [warg.Registry]. Only content of published releases is shown.
+func (a *Authority) Stat(_ context.Context, digest warg.Digest) (warg.ContentInfo, error) {
+	if err := a.released(digest); err != nil {
+		return warg.ContentInfo{}, err
+	}
+	size, err := a.content.Stat(digest)
+	if err != nil {
+		return warg.ContentInfo{}, a.contentFailed(digest, err)
+	}
+	return warg.ContentInfo{Digest: digest, Size: size}, nil
+}
+
+// Open implements [warg.Registry].
+func (a *Authority) Open(_ context.Context, digest warg.Digest) (warg.Content, error) {
+	if err := a.released(digest); err != nil {
+		return nil, err
+	}
+	f, _, err := a.content.Open(digest)
+	if err != nil {
+		return nil, a.contentFailed(digest, err)
+	}
+	return f, nil
+}
+
+// released returns an error unless a published record releases content.
+func (a *Authority) released(digest warg.Digest) error {
+	if a.index == nil {
+		return unavailable("this registry cannot say at present which content is published")
+	}
+	if a.hot.released(digest) {
+		return nil
+	}
+	_, ok, err := a.index.Released(digest)
+	if err != nil {
+		return a.internal("looking up content", err)
+	}
+	if !ok {
+		return warg.NotFound(warg.KindContentNotFound, digest)
+	}
+	a.hot.keepReleased(digest)
+	return nil
+}
+
+func (a *Authority) contentFailed(digest warg.Digest, err error) error {
+	var damaged *cas.CorruptError
+	if errors.As(err, &damaged) {
+		a.o.Log.Error("content is damaged and must be uploaded again", "err", err)
+	}
+	if damaged != nil || errors.Is(err, fs.ErrNotExist) {
+		return warg.NotFound(warg.KindContentNotFound, digest)
+	}
+	return a.internal("reading content", err)
+}
+
+// VerifyCheckpoint implements [warg.Registry]. A checkpoint is verified if one of
+// that length and those roots was ever issued, whenever it was signed. A signature
+// is verified if it is that of the newest such checkpoint, or holds and its key
+// had the right to sign at that length.
+func (a *Authority) VerifyCheckpoint(_ context.Context, s warg.SignedCheckpoint) (warg.Verification, error) {
+	if _, err := a.readable(); err != nil {
+		return warg.Verification{}, err
+	}
+	v := warg.Verification{Checkpoint: warg.Invalid, Signature: warg.Invalid}
+	claims := s.Unverified()
+	issued, _, ok, err := a.history.Find(claims.LogLength)
+	if err != nil {
+		return v, a.internal("looking up checkpoint", historyError(err))
+	}
+	if c := issued.Unverified(); ok && c.LogRoot == claims.LogRoot && c.MapRoot == claims.MapRoot {
+		v.Checkpoint = warg.Verified
+	}
+	if ok && s == issued {
+		v.Signature = warg.Verified
+		return v, nil
+	}
+	if key, ok := a.ops.committer(s.KeyID(), claims.LogLength); ok {
+		if _, err := s.Open(key); err == nil {
+			v.Signature = warg.Verified
+		}
+	}
+	return v, nil
+}
+
+// historyError says what is wrong with the history: nothing that the index could
+// mend.
+func historyError(err error) error {
+	var d *anchor.DamageError
+	if errors.As(err, &d) {
+		return d
+	}
+	return err
+}

@@ -1,0 +1,195 @@
+package authority
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"time"
+
+	"github.com/entrepot/entrepot/authority/pending"
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/oplog"
+)
+
+// fenceCheck is how often a fenced sequencer looks whether the clock has caught up.
+const fenceCheck = time.Second
+
+// job is an operator record to append.
+type job struct {
+	entries []oplog.Entry
+	done    chan error // buffered
+}
+
+// submit hands a job to the sequencer and waits until its record is published.
+func (a *Authority) submit(ctx context.Context, entries ...oplog.Entry) error {
+	if err := a.writable(); err != nil {
+		return err
+	}
+	j := &job{entries, make(chan error, 1)}
+	a.jobsMu.Lock()
+	if a.closed {
+		a.jobsMu.Unlock()
+		return unavailable("this registry is stopping")
+	}
+	a.jobs = append(a.jobs, j)
+	a.jobsMu.Unlock()
+	a.poke()
+	select {
+	case err := <-j.done:
+		return err
+	case <-a.done:
+		return unavailable("this registry is stopping")
+	case <-ctx.Done():
+		return ctx.Err() // it may be published all the same
+	}
+}
+
+func (a *Authority) takeJobs() []*job {
+	a.jobsMu.Lock()
+	defer a.jobsMu.Unlock()
+	n := min(len(a.jobs), batchRecords)
+	jobs := slices.Clone(a.jobs[:n])
+	a.jobs = slices.Delete(a.jobs, 0, n)
+	return jobs
+}
+
+// refuseJobs answers what the sequencer will not get to.
+func (a *Authority) refuseJobs() {
+	a.jobsMu.Lock()
+	defer a.jobsMu.Unlock()
+	a.closed = true
+	for _, j := range a.jobs {
+		j.done <- unavailable("this registry is stopping")
+	}
+	a.jobs = nil
+}
+
+// sequence is the sequencer: the one goroutine that writes the journal, the anchor
+// and the index, and signs. It ends when the authority is closed or failed.
+func (a *Authority) sequence() {
+	for {
+		wait, err := a.turn()
+		if err != nil {
+			a.fail(err)
+			return
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-a.wake:
+		case <-timer.C:
+		case <-a.done:
+			timer.Stop()
+			return
+		case <-a.stop:
+			timer.Stop()
+			return
+		}
+		timer.Stop()
+	}
+}
+
+// turn does everything there is to do now, and returns how long there will be
+// nothing unless somebody pokes.
+func (a *Authority) turn() (time.Duration, error) {
+	now := a.o.Now()
+	a.checkJump(a.lastSeen, now)
+	a.lastSeen = now
+	a.checkClock(now)
+	if a.fence.Load() != nil {
+		return fenceCheck, nil
+	}
+	if !a.tailDone {
+		if err := a.runTail(); err != nil {
+			return 0, err
+		}
+	}
+	for !a.stopping() {
+		jobs, submissions := a.takeJobs(), a.pool.take()
+		if len(jobs)+len(submissions) == 0 {
+			break
+		}
+		if err := a.run(jobs, submissions); err != nil {
+			return 0, err
+		}
+	}
+	next, err := a.expire(a.o.Now())
+	if err != nil {
+		return 0, err
+	}
+	resign, err := a.resign(a.o.Now())
+	return min(next, resign), err
+}
+
+func (a *Authority) stopping() bool {
+	select {
+	case <-a.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+// notReceived is why a record that waited too long is rejected.
+const notReceived = "content not received in time"
+
+// expire rejects what has waited for content too long, and returns when there may
+// be more of it.
+func (a *Authority) expire(now time.Time) (time.Duration, error) {
+	ttl := a.o.Limits.PendingTTL
+	for {
+		s, next := a.pool.expired(now.Add(-ttl))
+		switch {
+		case s == nil && next.IsZero():
+			return ttl, nil
+		case s == nil:
+			return max(next.Add(ttl).Sub(now), time.Millisecond), nil
+		}
+		if err := a.reject(s, notReceived); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// reject settles a submission that the caller has claimed. When it returns, the
+// rejection is durable.
+func (a *Authority) reject(s *submission, reason string) error {
+	err := a.pending.Write(pending.Reject(a.o.Now(), s.log, s.id, reason))
+	if err == nil {
+		err = a.index.Reject(s.log, s.id, reason)
+	}
+	if err != nil {
+		return err
+	}
+	a.pool.withdraw(s.id)
+	a.pool.settle(s.id)
+	a.o.Log.Info("record rejected", "package", s.name.String(), "record", s.id.String(), "reason", reason)
+	return nil
+}
+
+// resign signs the last checkpoint again, with a newer time, if it has stood for
+// long enough, and returns when that will be so.
+func (a *Authority) resign(now time.Time) (time.Duration, error) {
+	v := a.view.Load()
+	if v == nil {
+		return a.o.MaxIdle, nil
+	}
+	signed := time.Unix(int64(v.Checkpoint.Timestamp), 0)
+	due := signed.Add(a.o.MaxIdle)
+	if now.Before(due) || !a.space.enough(now) {
+		return max(due.Sub(now), fenceCheck), nil
+	}
+	next := v.Checkpoint
+	next.Timestamp = max(uint64(now.Unix()), next.Timestamp+1)
+	signedNext, err := a.sign(next)
+	if err != nil {
+		return 0, err
+	}
+	if err := a.issue(signedNext); err != nil {
+		return 0, err
+	}
+	a.view.Store(&warg.View{Signed: signedNext, Checkpoint: next})
+	return a.o.MaxIdle, nil
+}
+
+// isRejection reports whether an error of validating a record is about the record.
+func isRejection(err error) bool { return errors.As(err, new(*warg.RecordError)) }
