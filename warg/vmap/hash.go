@@ -1,6 +1,7 @@
 package vmap
 
 import (
+	"bytes"
 	"crypto/sha256"
 
 	"github.com/entrepot/entrepot/warg"
@@ -54,6 +55,15 @@ func PathOf(key []byte) Path { return sha256.Sum256(key) }
 
 // Right reports whether the path turns right at a branch of the given depth.
 func (p *Path) Right(depth int) bool { return p[depth/8]>>(7-depth%8)&1 == 1 }
+
+// sharesPrefix reports whether two paths are the same down to a depth.
+func (p *Path) sharesPrefix(o *Path, depth int) bool {
+	whole := depth / 8
+	if !bytes.Equal(p[:whole], o[:whole]) {
+		return false
+	}
+	return depth%8 == 0 || (p[whole]^o[whole])>>(8-depth%8) == 0
+}
 
 // HashPairs sets dst[i] to the hash of the branch with the children src[2i] and
 // src[2i+1]. It is the fast way to hash many branches. dst and src must not

@@ -77,6 +77,8 @@ func (b *builder) apply(t task) error {
 	switch {
 	case err != nil:
 		return err
+	case lone != nil && !lone.path.sharesPrefix(&t.items[0].path, t.depth):
+		return fmt.Errorf("single leaf at depth %d belongs elsewhere: %w", t.depth, ErrCorrupt)
 	case lone != nil:
 		t.items = pushDown(t.items, &pushed{t.old, lone, Depth - t.depth})
 	case old != nil && t.depth == Depth:

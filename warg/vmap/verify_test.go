@@ -181,6 +181,7 @@ func TestCorruptStore(t *testing.T) {
 			"leaf":       func(n *Node) { n.Leaf[0] ^= 1 },
 			"base":       func(n *Node) { n.Base[9] ^= 4 },
 			"path":       func(n *Node) { n.Path[0] ^= 1 },
+			"its prefix": func(n *Node) { n.Path[0] ^= 0x80 },
 			"end of path": func(n *Node) {
 				n.Path[31] ^= 1
 			},
