@@ -42,6 +42,9 @@ func claimed(s warg.SignedCheckpoint) warg.Checkpoint {
 // Logs implements [warg.Registry]. The answer has exactly the logs asked for, in
 // that order.
 func (c *Client) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage, error) {
+	if req.Limit < 0 || req.Limit > warg.MaxFetchLimit {
+		return warg.LogsPage{}, api.LimitError(req.Limit) // it may not even fit the request
+	}
 	x := exchange{
 		op: api.OpLogs, path: api.PathLogs,
 		body:  api.AppendLogsRequest(nil, req),
