@@ -13,8 +13,13 @@ import (
 
 // cli is the command line: every command that exists, in the order of the help.
 type cli struct {
+	Serve       serveCmd       `cmd:"" help:"Run the registry in the foreground."`
+	Init        initCmd        `cmd:"" help:"Write a configuration file, make the operator key, begin the operator log."`
 	CheckConfig checkConfigCmd `cmd:"" help:"Validate the configuration without starting."`
 	Key         keyCmd         `cmd:"" help:"Make and show keys."`
+	Namespace   namespaceCmd   `cmd:"" help:"Define, import and list namespaces."`
+	Operator    operatorCmd    `cmd:"" help:"Change the keys that act for this registry."`
+	Mirror      mirrorCmd      `cmd:"" help:"Fill replicas of upstream registries, and show what is held."`
 	Version     versionCmd     `cmd:"" help:"Show version, protocol and build."`
 	Completion  completionCmd  `cmd:"" help:"Print a completion script for bash, zsh or fish."`
 
@@ -68,7 +73,7 @@ func run(ctx context.Context, args []string, p *process) int {
 	if errors.As(err, &settings) {
 		fmt.Fprintln(p.stderr, settings) // file:line:column first, where editors look
 	} else {
-		fmt.Fprintf(p.stderr, "entrepot: %s\n", strings.TrimRight(err.Error(), "\n"))
+		fmt.Fprintf(p.stderr, "entrepot: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return exitCode(err)
 }

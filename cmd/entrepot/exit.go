@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 
+	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -45,6 +46,7 @@ func exitCode(err error) int {
 	var (
 		said     *exitError
 		settings *config.Error
+		refused  *authority.ConfigError
 		answer   *warg.Error
 		network  net.Error
 		dial     *net.OpError
@@ -57,7 +59,7 @@ func exitCode(err error) int {
 		return exitOK
 	case errors.As(err, &said):
 		return said.code
-	case errors.As(err, &settings):
+	case errors.As(err, &settings), errors.As(err, &refused):
 		return exitConfig
 	case errors.As(err, &answer):
 		return kindCode(answer.Kind)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 
+	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -81,36 +82,29 @@ func createKey(file string) (warg.PrivateKey, error) {
 	if err != nil {
 		return key, err
 	}
-	if err := createFile(file, []byte(key.Text()), 0o600); err != nil {
+	if err := createFile(file, []byte(key.Text())); err != nil {
 		return key, fmt.Errorf("writing a new key: %w", err)
 	}
 	return key, nil
 }
 
-// createFile writes a new file and syncs it and its folder. It never overwrites,
-// and leaves nothing behind if it fails.
-func createFile(name string, text []byte, mode os.FileMode) (err error) {
-	f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
-	if err != nil {
-		if errors.Is(err, os.ErrExist) {
-			return exitf(exitFailed, "%s exists already and is not overwritten", name)
-		}
+// createFile writes a new file that its owner alone can read, and waits until it
+// is on disk. It never overwrites, and leaves nothing behind if it fails.
+func createFile(name string, text []byte) error {
+	fsys := durable.OS{}
+	f, err := fsys.Create(name)
+	switch {
+	case errors.Is(err, os.ErrExist):
+		return exitf(exitFailed, "%s exists already and is not overwritten", name)
+	case err != nil:
 		return err
 	}
 	_, err = f.Write(text)
 	err = errors.Join(err, f.Sync())
 	if err = errors.Join(err, f.Close()); err != nil {
-		return errors.Join(err, os.Remove(name))
+		return errors.Join(err, fsys.Remove(name))
 	}
-	return syncFolder(filepath.Dir(name))
-}
-
-func syncFolder(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
+	return fsys.SyncDir(filepath.Dir(name))
 }
 
 type keyIDCmd struct {

@@ -1,0 +1,162 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/entrepot/entrepot/authority"
+	"github.com/entrepot/entrepot/config"
+	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/oplog"
+)
+
+// admin returns what the admin listener offers of the site.
+func (s *site) admin() proxy.Admin {
+	log := operatorLog{s.authority}
+	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Status: s.status}
+}
+
+// operatorLog puts the authority's operator log into the words of the admin
+// listener.
+type operatorLog struct{ a *authority.Authority }
+
+var (
+	_ proxy.NamespaceAdmin = operatorLog{}
+	_ proxy.OperatorAdmin  = operatorLog{}
+)
+
+func (o operatorLog) DefineNamespace(ctx context.Context, namespace string) error {
+	return o.a.DefineNamespace(ctx, namespace)
+}
+
+func (o operatorLog) ImportNamespace(ctx context.Context, namespace, domain string) error {
+	return o.a.ImportNamespace(ctx, namespace, domain)
+}
+
+func (o operatorLog) Namespaces(context.Context) ([]proxy.Namespace, error) {
+	var all []proxy.Namespace
+	for _, n := range o.a.Namespaces() {
+		all = append(all, proxy.Namespace{Name: n.Name, Registry: n.Registry})
+	}
+	return all, nil
+}
+
+func (o operatorLog) GrantOperator(ctx context.Context, key warg.PublicKey, permissions []string) error {
+	p, err := operatorPermissions(permissions)
+	if err != nil {
+		return err
+	}
+	return o.a.GrantOperator(ctx, key, p)
+}
+
+func (o operatorLog) RevokeOperator(ctx context.Context, key warg.KeyID, permissions []string) error {
+	p, err := operatorPermissions(permissions)
+	if err != nil {
+		return err
+	}
+	return o.a.RevokeOperator(ctx, key, p)
+}
+
+func operatorPermissions(names []string) ([]oplog.Permission, error) {
+	all := []oplog.Permission{oplog.PermissionCommit, oplog.PermissionDefineNamespace, oplog.PermissionImportNamespace}
+	var found []oplog.Permission
+	for _, name := range names {
+		n := len(found)
+		for _, p := range all {
+			if p.String() == name {
+				found = append(found, p)
+			}
+		}
+		if len(found) == n {
+			return nil, warg.Errorf(warg.KindBadRequest, "`%s` is not a permission of operators; there are: %v", name, all)
+		}
+	}
+	return found, nil
+}
+
+// status describes all registries, our own first.
+func (s *site) status() []proxy.RegistryStatus {
+	own := s.authority.Status()
+	shown := proxy.RegistryStatus{
+		Domain:    own.Domain,
+		LogLength: own.Length,
+		Mode:      "authority",
+		State:     proxy.StateOK,
+	}
+	if own.Signed > 0 {
+		shown.CheckpointTime = time.Unix(int64(own.Signed), 0).UTC()
+	}
+	if own.Err != nil {
+		shown.LastError = own.Err.Error()
+	}
+	if why := s.fenced(); why != "" {
+		shown.State, shown.LastError = proxy.StateFenced, why
+	}
+	all := []proxy.RegistryStatus{shown}
+	for _, u := range s.conf.Upstreams {
+		all = append(all, upstreamStatus(u, s.replicas[u.Domain]))
+	}
+	return all
+}
+
+// fenced returns why our own registry may not sign, or "".
+func (s *site) fenced() string {
+	f := s.authority.Status().Fence
+	if f == nil {
+		return ""
+	}
+	return fmt.Sprintf("the registry is fenced (%s): %s", f.Kind, f.Reason)
+}
+
+// ready returns why the server cannot serve.
+func (s *site) ready(ctx context.Context) error {
+	if err := s.authority.Err(); err != nil {
+		return errors.New("the authority stopped")
+	}
+	_, err := s.authority.Checkpoint(ctx)
+	return err
+}
+
+// loadPolicy reads who may publish what, or returns nil if that is not restricted.
+func loadPolicy(conf *config.Config) (*authority.Policy, error) {
+	if conf.Authority.PolicyFile == "" {
+		return nil, nil
+	}
+	read, err := config.LoadPolicy(conf.Authority.PolicyFile)
+	if err != nil {
+		return nil, err
+	}
+	convert := func(rules map[string]config.PolicyRule) map[string]authority.PolicyRule {
+		all := make(map[string]authority.PolicyRule, len(rules))
+		for name, r := range rules {
+			keys := make([]warg.KeyID, len(r.Keys))
+			for i, k := range r.Keys {
+				keys[i] = warg.KeyID(k)
+			}
+			all[name] = authority.PolicyRule{Keys: keys, Delegation: r.Delegation}
+		}
+		return all
+	}
+	return &authority.Policy{Namespaces: convert(read.Namespaces), Packages: convert(read.Packages)}, nil
+}
+
+// wantedNamespaces returns the namespaces that the registry must have. Without any
+// configuration file a new one gets a first namespace, and an old one may have any;
+// commands that only work on a registry want none, so that they can add what the
+// file asks for.
+func (s *site) wantedNamespaces(o siteOptions) ([]string, error) {
+	if !o.create {
+		return nil, nil
+	}
+	if s.conf.File != "" {
+		return s.conf.Authority.Namespaces, nil
+	}
+	exists, err := hasAuthority(s.conf)
+	if err != nil || exists {
+		return nil, err
+	}
+	return []string{config.DefaultNamespace}, nil
+}

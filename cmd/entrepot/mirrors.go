@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/entrepot/entrepot/config"
+	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/upstream"
+	"github.com/entrepot/entrepot/upstream/mirror"
+	"github.com/entrepot/entrepot/warg"
+)
+
+// mirrors fills the replicas of a site: when somebody asks, and, for upstreams with
+// a plan, in the background. It implements [proxy.MirrorAdmin].
+type mirrors struct {
+	site *site
+	base context.Context // of background work
+	stop context.CancelFunc
+	work sync.WaitGroup
+
+	mu   sync.Mutex
+	done map[string]uint64 // length up to which the plan of an upstream is fulfilled, since start
+}
+
+var _ proxy.MirrorAdmin = (*mirrors)(nil)
+
+func newMirrors(s *site) *mirrors {
+	m := &mirrors{site: s, done: map[string]uint64{}}
+	m.base, m.stop = context.WithCancel(context.Background())
+	return m
+}
+
+// close ends background work and waits for it.
+func (m *mirrors) close() error {
+	m.stop()
+	m.work.Wait()
+	return nil
+}
+
+// planOf returns what is kept of an upstream ahead of time.
+func planOf(u config.Upstream) (mirror.Plan, error) {
+	plan := mirror.Plan{Everything: u.Mirror == "full"}
+	for _, text := range u.MirrorPackages {
+		w, err := parseWanted(text)
+		if err != nil {
+			return plan, err
+		}
+		plan.Packages = append(plan.Packages, mirror.Package{Name: w.name, Want: w.want})
+	}
+	return plan, nil
+}
+
+// minFill is how often, at most, an upstream is asked in the background.
+const minFill = 10 * time.Second
+
+// start fills upstreams that have a plan, now and again whenever their checkpoint is
+// old. An upstream that fails is asked again no sooner than one that does not.
+func (m *mirrors) start() {
+	for _, u := range m.site.conf.Upstreams {
+		if u.Offline || u.Mirror != "full" && len(u.MirrorPackages) == 0 {
+			continue
+		}
+		m.work.Go(func() {
+			tick := time.NewTicker(max(u.MaxAge, minFill))
+			defer tick.Stop()
+			for {
+				if err := m.fill(m.base, u, func(mirror.Step) {}); err != nil && m.base.Err() == nil {
+					m.site.log.Warn("mirror could not be filled", "upstream", u.Domain, "error", err)
+				}
+				select {
+				case <-tick.C:
+				case <-m.base.Done():
+					return
+				}
+			}
+		})
+	}
+}
+
+// fill brings one upstream up to date.
+func (m *mirrors) fill(ctx context.Context, u config.Upstream, progress func(mirror.Step)) error {
+	plan, err := planOf(u)
+	if err != nil {
+		return err
+	}
+	m.mu.Lock()
+	from := m.done[u.Domain]
+	m.mu.Unlock()
+	length, err := mirror.Sync(ctx, m.site.replicas[u.Domain], plan, from, progress)
+	m.mu.Lock()
+	m.done[u.Domain] = max(m.done[u.Domain], length)
+	m.mu.Unlock()
+	return err
+}
+
+// SyncMirrors fills the upstreams named, or all but those that are offline. One that
+// fails does not keep the others from being filled.
+func (m *mirrors) SyncMirrors(ctx context.Context, domains []string, progress func(proxy.MirrorProgress)) error {
+	for _, d := range domains {
+		if _, ok := m.site.replicas[d]; !ok {
+			return warg.Errorf(warg.KindNotFound, "`%s` is not an upstream here; there are: %s", d, strings.Join(m.site.domains(), ", "))
+		}
+	}
+	var failed []error
+	for _, u := range m.site.conf.Upstreams {
+		named := slices.Contains(domains, u.Domain)
+		if !named && (len(domains) > 0 || u.Offline) {
+			continue
+		}
+		err := m.fill(ctx, u, func(s mirror.Step) {
+			progress(proxy.MirrorProgress{Domain: u.Domain, Stage: s.Stage, Done: s.Done, Total: s.Total})
+		})
+		if err != nil {
+			failed = append(failed, fmt.Errorf("%s: %w", u.Domain, err))
+		}
+	}
+	return errors.Join(failed...)
+}
+
+// MirrorStatus describes all upstreams in the order of the configuration.
+func (m *mirrors) MirrorStatus(context.Context) ([]proxy.MirrorStatus, error) {
+	var all []proxy.MirrorStatus
+	for _, u := range m.site.conf.Upstreams {
+		r := m.site.replicas[u.Domain]
+		all = append(all, proxy.MirrorStatus{RegistryStatus: upstreamStatus(u, r)})
+	}
+	return all, nil
+}
+
+// upstreamStatus puts the status of a replica into the words of the admin listener.
+func upstreamStatus(u config.Upstream, r *upstream.Replica) proxy.RegistryStatus {
+	s := r.Status()
+	shown := proxy.RegistryStatus{
+		Domain:         s.Domain,
+		LogLength:      s.LogLength,
+		CheckpointTime: s.CheckpointTime,
+		VerifiedAt:     s.VerifiedAt,
+		Mode:           u.Mode,
+		State:          proxy.RegistryState(s.State),
+		LastError:      s.LastError,
+	}
+	if s.State == upstream.StateCold {
+		shown.State = proxy.StateStale
+	}
+	if s.Quarantine != nil {
+		shown.LastError = s.Quarantine.Class + ": " + s.Quarantine.Reason + "; evidence: " + s.Quarantine.Evidence
+	}
+	return shown
+}
