@@ -215,13 +215,18 @@ func (f *Fault) Space(name string) (s Space, err error) {
 
 // Lock implements [FS].
 func (f *Fault) Lock(name, holder string) (l io.Closer, err error) {
-	err = f.do(OpLock, name, func() error { l, err = f.inner.Lock(name, holder); return err })
+	err = f.do(OpLock, name, func() error {
+		if l, err = f.inner.Lock(name, holder); err != nil {
+			return err
+		}
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.locks = append(f.locks, l) // also if the caller is told that it failed
+		return nil
+	})
 	if err != nil {
 		return nil, err
 	}
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.locks = append(f.locks, l)
 	return l, nil
 }
 
