@@ -25,6 +25,7 @@ func (r *Replica) current(ctx context.Context) (*view, error) {
 // joinWait, the one there is. Past half of MaxAge a reader starts a refresh without
 // waiting for it, so that where readers are frequent nobody waits.
 func (r *Replica) fresh(ctx context.Context) (*view, error) {
+	seen := r.refreshed.Load()
 	v := r.view.Load()
 	if v == nil {
 		return r.cold(ctx)
@@ -33,7 +34,7 @@ func (r *Replica) fresh(ctx context.Context) (*view, error) {
 	if age <= r.o.MaxAge/2 || !r.mayRefresh() {
 		return v, nil
 	}
-	fl := r.startRefresh()
+	fl := r.startRefresh(seen)
 	if age <= r.o.MaxAge {
 		return v, nil
 	}
@@ -50,6 +51,10 @@ func (r *Replica) fresh(ctx context.Context) (*view, error) {
 
 // cold waits for the first view.
 func (r *Replica) cold(ctx context.Context) (*view, error) {
+	seen := r.refreshed.Load()
+	if v := r.view.Load(); v != nil {
+		return v, nil
+	}
 	if err := r.mayAsk(); err != nil {
 		return nil, err
 	}
@@ -58,7 +63,7 @@ func (r *Replica) cold(ctx context.Context) (*view, error) {
 	}
 	waiting, cancel := context.WithTimeout(ctx, coldWait)
 	defer cancel()
-	err := wait(waiting, []*flight{r.startRefresh()})
+	err := wait(waiting, []*flight{r.startRefresh(seen)})
 	switch v := r.view.Load(); {
 	case v != nil:
 		return v, nil

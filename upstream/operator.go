@@ -89,7 +89,7 @@ func fetchOperator(ctx context.Context, t Transport, known []warg.Record, length
 	again := false
 	for idle := 0; idle <= len(known)+1; {
 		page, err := t.Logs(ctx, warg.LogsRequest{LogLength: length, Limit: operatorPage, Operator: token})
-		if errors.Is(err, &warg.Error{Kind: warg.KindFetchTokenUnknown}) && !again {
+		if unknownToken(err) && token != "" && !again {
 			token, again = "", true // upstream has other tokens now; what we know is skipped below
 			continue
 		}
@@ -118,4 +118,12 @@ func fetchOperator(ctx context.Context, t Transport, known []warg.Record, length
 		}
 	}
 	return nil, refuse(ClassEndless, "the pages of the operator log bring nothing new")
+}
+
+// unknownToken reports whether an error can mean that upstream does not know a
+// fetch token. The reference registry, if it keeps its log in memory, drops the
+// connection then: one that forgot its history looks unreachable, and would never
+// be caught telling another one.
+func unknownToken(err error) bool {
+	return errors.Is(err, &warg.Error{Kind: warg.KindFetchTokenUnknown}) || errors.Is(err, &warg.Error{Kind: warg.KindUnavailable})
 }

@@ -16,15 +16,23 @@ func (r *Replica) Refresh(ctx context.Context) error {
 	if r.o.Offline || r.trusted.current().Quarantine != nil {
 		return r.mayAsk()
 	}
-	return wait(ctx, []*flight{r.startRefresh()})
+	return wait(ctx, []*flight{r.startRefresh(r.refreshed.Load())})
 }
 
-// startRefresh starts a refresh unless one is under way, and returns it.
-func (r *Replica) startRefresh() *flight {
+// startRefresh starts a refresh unless one is under way, or ended well since the
+// reader looked and saw that many.
+func (r *Replica) startRefresh(seen uint64) *flight {
 	mine, all := r.refreshes.join([]struct{}{{}})
-	if len(mine) > 0 {
+	switch {
+	case len(mine) == 0:
+	case r.refreshed.Load() != seen:
+		r.refreshes.land(struct{}{}, nil)
+	default:
 		r.detach(refreshTimeout, func(ctx context.Context) {
 			err := r.refresh(ctx)
+			if err == nil {
+				r.refreshed.Add(1)
+			}
 			r.refreshGate.report(err, r.o.Now())
 			r.note("refreshing", err)
 			r.refreshes.land(struct{}{}, err)
@@ -62,6 +70,9 @@ func (r *Replica) judge(ctx context.Context, s warg.SignedCheckpoint, now time.T
 		return err
 	}
 	h, served := r.trusted.current(), r.view.Load()
+	if served != nil && served.cp.LogLength != h.view.LogLength {
+		served = nil // the head was written, but not all that belongs to it
+	}
 	order := cmp.Compare(s.Unverified().LogLength, h.view.LogLength)
 	switch {
 	case h.Format == 0 || order > 0:

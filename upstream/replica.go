@@ -77,8 +77,9 @@ type Replica struct {
 	work sync.WaitGroup
 
 	refreshes   flights[struct{}]
-	refreshGate gate // after a refresh failed, for whatever reason
-	reach       gate // after upstream could not be reached
+	refreshed   atomic.Uint64 // how many refreshes ended well
+	refreshGate gate          // after a refresh failed, for whatever reason
+	reach       gate          // after upstream could not be reached
 	logs        flights[warg.LogID]
 	logsFailed  memo[warg.LogID]
 	names       flights[warg.LogID]

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/entrepot/entrepot/warg"
 )
@@ -112,6 +113,13 @@ func (r *Replica) fetchNames(ctx context.Context, wanted []warg.LogID) error {
 
 // askNames asks for names and stores those that lead back to their ids.
 func (r *Replica) askNames(ctx context.Context, ids []warg.LogID) error {
+	ids = slices.DeleteFunc(slices.Clone(ids), func(id warg.LogID) bool {
+		_, ok, err := r.o.Store.Name(id)
+		return ok && err == nil // somebody was faster
+	})
+	if len(ids) == 0 {
+		return nil
+	}
 	doing := fmt.Sprintf("fetching names of registry `%s`", r.o.Domain)
 	names, err := r.o.Transport.Names(ctx, ids)
 	if errors.Is(err, &warg.Error{Kind: warg.KindLogNotFound}) {

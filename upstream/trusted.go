@@ -292,14 +292,13 @@ func (t *trusted) openAccepted() (durable.File, error) {
 // be served.
 func (t *trusted) accept(signed warg.SignedCheckpoint, view warg.Checkpoint, op *operator, pinned string, now time.Time) error {
 	h := t.current()
-	grown := h.Format == 0 || view.LogLength > h.view.LogLength
 	h.Format, h.Domain, h.VerifiedAt = trustedFormat, t.domain, now.UTC()
 	h.Checkpoint, h.signed, h.view = api.AppendCheckpoint(nil, signed), signed, view
 	h.OperatorKey, h.Pinned = op.signer, pinned
 	if err := t.replaceHead(h); err != nil {
 		return err
 	}
-	if !grown {
+	if _, ok := t.at(view.LogLength); ok {
 		return nil
 	}
 	return t.append(signed)
