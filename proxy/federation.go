@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -92,6 +93,17 @@ func (f *Federation) Hint(ctx context.Context, log warg.LogID) (string, bool) {
 		}
 	}
 	return "", false
+}
+
+// explain turns the answer that our own registry does not have a namespace into the
+// one that it is another registry's, where the operator's table says so: the
+// publisher is at the wrong door, not before a typing error.
+func (f *Federation) explain(err error, t target, name warg.PackageName) error {
+	ns := name.Namespace()
+	if _, mapped := f.namespaces[ns]; !mapped || t.upstream != nil || !errors.Is(err, &warg.Error{Kind: warg.KindNamespaceNotFound}) {
+		return err
+	}
+	return &warg.Error{Kind: warg.KindNamespaceImported, ID: ns, Err: err}
 }
 
 // domains returns the domains of the upstreams, sorted.

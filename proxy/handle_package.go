@@ -28,7 +28,7 @@ func (c *call) publish() error {
 	defer cancel()
 	status, err := c.publisher.Publish(ctx, body.Request(c.log))
 	if err != nil {
-		return err
+		return c.s.federation.explain(err, c.target, body.Name)
 	}
 	c.json(func(dst []byte) []byte { return api.AppendRecordStatus(dst, c.log, status) })
 	return nil
