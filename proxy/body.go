@@ -150,7 +150,7 @@ func (b *body) readJSON(memory *budget) (text []byte, taken int64, err error) {
 		}
 		size = min(size, b.limit+1)
 		if grow := size - int64(cap(text)); grow > 0 {
-			if !memory.take(grow, budgetWait) {
+			if !memory.take(grow) {
 				return nil, taken, &warg.Error{Kind: warg.KindUnavailable, Message: "too many request bodies at once", RetryAfter: 1}
 			}
 			taken += grow

@@ -9,6 +9,7 @@ import (
 // is taken before memory is, so that what clients send can never pin more.
 type budget struct {
 	total int64
+	wait  time.Duration // how long a claim may wait
 
 	mu    sync.Mutex
 	free  int64
@@ -21,12 +22,14 @@ type claim struct {
 	ready chan struct{} // closed when granted
 }
 
-func newBudget(total int64) *budget { return &budget{total: total, free: total} }
+func newBudget(total int64, wait time.Duration) *budget {
+	return &budget{total: total, wait: wait, free: total}
+}
 
-// take takes n bytes, waiting for others to give some back for at most wait. It
-// reports whether it got them. A claim larger than the whole budget counts as
+// take takes n bytes, waiting for others to give some back if it must. It reports
+// whether it got them. A claim larger than the whole budget counts as
 // the whole budget, and so must be given back as such: see give.
-func (b *budget) take(n int64, wait time.Duration) bool {
+func (b *budget) take(n int64) bool {
 	n = min(n, b.total)
 	b.mu.Lock()
 	if len(b.queue) == 0 && b.free >= n {
@@ -38,7 +41,7 @@ func (b *budget) take(n int64, wait time.Duration) bool {
 	b.queue = append(b.queue, c)
 	b.mu.Unlock()
 
-	t := time.NewTimer(wait)
+	t := time.NewTimer(b.wait)
 	defer t.Stop()
 	select {
 	case <-c.ready:

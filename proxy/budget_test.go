@@ -11,12 +11,12 @@ import (
 
 func TestBudgetWaitsItsTurn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(100)
-		if !b.take(60, time.Second) || !b.take(40, time.Second) {
+		b := newBudget(100, 5*time.Second)
+		if !b.take(60) || !b.take(40) {
 			t.Fatal("what is there must be given at once")
 		}
 		start := time.Now()
-		if b.take(1, 5*time.Second) || time.Since(start) != 5*time.Second {
+		if b.take(1) || time.Since(start) != 5*time.Second {
 			t.Fatalf("taken after %v", time.Since(start))
 		}
 		var order []int
@@ -24,7 +24,7 @@ func TestBudgetWaitsItsTurn(t *testing.T) {
 		var wg sync.WaitGroup
 		for i, n := range []int64{80, 10, 10} {
 			wg.Go(func() {
-				if b.take(n, time.Minute) {
+				if b.take(n) {
 					mu.Lock()
 					order = append(order, i)
 					mu.Unlock()
@@ -48,13 +48,14 @@ func TestBudgetWaitsItsTurn(t *testing.T) {
 
 func TestBudgetWithdrawalLetsOthersPass(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		b := newBudget(10)
-		b.take(5, 0)
+		b := newBudget(10, time.Second)
+		b.take(5)
 		passed := make(chan bool, 1)
-		go b.take(10, time.Second) // will not get it
-		synctest.Wait()
-		go func() { passed <- b.take(5, time.Minute) }()
 		start := time.Now()
+		go b.take(10) // will not get it
+		synctest.Wait()
+		time.Sleep(time.Second / 2)
+		go func() { passed <- b.take(5) }()
 		if !<-passed || time.Since(start) != time.Second {
 			t.Errorf("passed after %v", time.Since(start))
 		}
@@ -62,8 +63,8 @@ func TestBudgetWithdrawalLetsOthersPass(t *testing.T) {
 }
 
 func TestBudgetLargerThanAll(t *testing.T) {
-	b := newBudget(10)
-	if !b.take(1000, time.Second) {
+	b := newBudget(10, time.Second)
+	if !b.take(1000) {
 		t.Fatal("one claim may have everything, or it could never be served")
 	}
 	b.give(1000)
@@ -74,7 +75,7 @@ func TestBudgetLargerThanAll(t *testing.T) {
 
 func TestBudgetProperty(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b := newBudget(64)
+		b := newBudget(64, 0)
 		var taken []int64
 		sum := int64(0)
 		for range rapid.IntRange(1, 50).Draw(t, "steps") {
@@ -85,7 +86,7 @@ func TestBudgetProperty(t *testing.T) {
 				continue
 			}
 			n := rapid.Int64Range(1, 64).Draw(t, "bytes")
-			if got := b.take(n, 0); got != (sum+n <= 64) {
+			if got := b.take(n); got != (sum+n <= 64) {
 				t.Fatalf("take(%d) with %d taken: %v", n, sum, got)
 			} else if got {
 				taken = append(taken, n)
@@ -99,13 +100,13 @@ func TestBudgetProperty(t *testing.T) {
 }
 
 func TestBudgetConcurrently(t *testing.T) {
-	b := newBudget(1000)
+	b := newBudget(1000, time.Minute)
 	var wg sync.WaitGroup
 	for i := range 50 {
 		wg.Go(func() {
 			for range 200 {
 				n := int64(1 + i*13%400)
-				if b.take(n, time.Minute) {
+				if b.take(n) {
 					b.give(n)
 				}
 			}

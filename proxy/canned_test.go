@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"crypto/sha256"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -55,6 +54,11 @@ func newCanned(t testing.TB, domain string) *canned {
 func (r *canned) put(b []byte) warg.Digest {
 	d := warg.Sum(b)
 	r.content[d] = b
+	if r.dir != "" {
+		if err := os.WriteFile(filepath.Join(r.dir, d.Hex()), b, 0o600); err != nil {
+			panic(err)
+		}
+	}
 	return d
 }
 
@@ -223,15 +227,7 @@ func (r *canned) Open(ctx context.Context, digest warg.Digest) (warg.Content, er
 	if r.dir == "" {
 		return memory{bytes.NewReader(b)}, nil
 	}
-	path := filepath.Join(r.dir, digest.Hex())
-	f, err := os.Open(path)
-	if errors.Is(err, os.ErrNotExist) {
-		if err := os.WriteFile(path, b, 0o600); err != nil {
-			return nil, err
-		}
-		f, err = os.Open(path)
-	}
-	return f, err
+	return os.Open(filepath.Join(r.dir, digest.Hex()))
 }
 
 func (r *canned) Ledger(ctx context.Context, start uint64, max int) ([]byte, error) {

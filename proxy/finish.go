@@ -106,7 +106,8 @@ func cause(err error) string {
 // httpLog takes the library's rare remarks.
 type httpLog struct{ log *slog.Logger }
 
-// Printf implements the library's logger.
-func (l httpLog) Printf(format string, args ...any) {
-	l.log.LogAttrs(context.Background(), slog.LevelDebug, "http: "+fmt.Sprintf(format, args...))
+// Printf implements the library's logger. What it is about is left out: the
+// library's errors quote what clients sent.
+func (l httpLog) Printf(format string, _ ...any) {
+	l.log.LogAttrs(context.Background(), slog.LevelDebug, "the HTTP library remarks", slog.String("form", format))
 }

@@ -38,7 +38,6 @@ const (
 	refusedExpectation
 	refusedSlow
 	refusedSyntax
-	refusedTooLarge
 	refusalCount
 )
 
@@ -68,7 +67,6 @@ var refusals = [refusalCount]struct {
 	refusedExpectation:        {"expectation", http.StatusExpectationFailed, "unsupported expectation"},
 	refusedSlow:               {"slow", http.StatusRequestTimeout, "the request took too long to arrive"},
 	refusedSyntax:             {"syntax", http.StatusBadRequest, "malformed request"},
-	refusedTooLarge:           {"size", http.StatusRequestEntityTooLarge, "request body too large"},
 }
 
 // String returns the reason in metrics; several refusals share one.

@@ -1,6 +1,7 @@
 package proxy
 
 import (
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -20,7 +21,7 @@ type metrics struct {
 	gate     [refusalCount]prometheus.Counter
 	surplus  [connRefusals]prometheus.Counter
 	panics   prometheus.Counter
-	inFlight prometheus.Gauge
+	inFlight atomic.Int64
 }
 
 func newMetrics(s *Server, rows []endpoint) *metrics {
@@ -40,12 +41,12 @@ func newMetrics(s *Server, rows []endpoint) *metrics {
 	m := &metrics{
 		registry: prometheus.NewRegistry(),
 		panics:   prometheus.NewCounter(prometheus.CounterOpts{Name: "entrepot_http_panics_total", Help: "Requests that caused a panic."}),
-		inFlight: prometheus.NewGauge(prometheus.GaugeOpts{Name: "entrepot_http_in_flight", Help: "Requests that are being answered."}),
 	}
 	gauge := func(name, help string, value func() float64) prometheus.Collector {
 		return prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help}, value)
 	}
-	m.registry.MustRegister(requests, latency, gate, surplus, m.panics, m.inFlight,
+	m.registry.MustRegister(requests, latency, gate, surplus, m.panics,
+		gauge("entrepot_http_in_flight", "Requests that are being answered.", func() float64 { return float64(m.running()) }),
 		gauge("entrepot_http_connections", "Open connections.", func() float64 { return float64(s.connections()) }),
 		gauge("entrepot_http_body_memory_bytes", "Memory taken by request bodies.", func() float64 { return float64(s.memory.used()) }),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
@@ -80,6 +81,9 @@ func (m *metrics) answered(r *route, status int, took time.Duration) {
 	m.requests[row][min(max(status/100, 1), statusClasses)-1].Inc()
 	m.latency[row].Observe(took.Seconds())
 }
+
+// running returns how many requests are being answered.
+func (m *metrics) running() int64 { return m.inFlight.Load() }
 
 // refused counts a refusal of the gate.
 func (m *metrics) refused(why refusal) { m.gate[why].Inc() }

@@ -49,6 +49,7 @@ type Server struct {
 
 	mu        sync.Mutex
 	listeners []*listener
+	stopped   bool // Shutdown was called
 }
 
 // route is an endpoint as the router serves it.
@@ -86,7 +87,7 @@ func New(o Options) (*Server, error) {
 		s.now = time.Now
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())
-	s.memory = newBudget(s.limits.BodyMemory)
+	s.memory = newBudget(s.limits.BodyMemory, budgetWait)
 	if s.page, err = renderPage(federation, base, o.Version); err != nil {
 		return nil, err
 	}
@@ -177,6 +178,8 @@ func headerReceived(h *fasthttp.RequestHeader) fasthttp.RequestConfig {
 // serve answers a request. Nothing escapes it.
 func (s *Server) serve(ctx *fasthttp.RequestCtx) {
 	c := &call{s: s, ctx: ctx}
+	s.metrics.inFlight.Add(1)
+	defer s.metrics.inFlight.Add(-1)
 	defer c.finish()
 	defer c.recover()
 	c.dispatch()
@@ -256,17 +259,28 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	c.finish()
 }
 
-// Serve accepts connections until [Server.Shutdown], and then returns nil.
+// Serve accepts connections until [Server.Shutdown], and then returns nil. It
+// closes ln.
 func (s *Server) Serve(ln net.Listener) error {
 	files, known := openFileLimit()
 	l := newListener(ln, s.limits.caps(files, known), s.tls, s.log, s.metrics.turnedAway)
-	s.mu.Lock()
-	s.listeners = append(s.listeners, l)
-	s.mu.Unlock()
+	if !s.enlist(l) {
+		return l.Close()
+	}
 	if err := s.http.Serve(l); err != nil {
 		return fmt.Errorf("serving HTTP on %s: %w", ln.Addr(), err)
 	}
 	return nil
+}
+
+// enlist remembers l for Shutdown, and reports whether that was not called yet.
+func (s *Server) enlist(l *listener) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.stopped {
+		s.listeners = append(s.listeners, l)
+	}
+	return !s.stopped
 }
 
 // lastWait is how long handlers get to notice that their connection was cut.
@@ -275,17 +289,20 @@ const lastWait = time.Second
 // Shutdown stops accepting and waits until running requests are answered. When
 // ctx ends first, it cuts what is left and returns the error of ctx.
 func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	s.stopped = true
+	listeners := s.listeners
+	s.mu.Unlock()
+	for _, l := range listeners {
+		_ = l.Close() // also those that the library does not know yet
+	}
 	adminErr := s.admin.shutdown(ctx)
 	err := s.http.ShutdownWithContext(ctx)
 	s.cancel()
 	if err == nil {
 		return adminErr
 	}
-	s.mu.Lock()
-	listeners := s.listeners
-	s.mu.Unlock()
 	for _, l := range listeners {
-		_ = l.Close()
 		l.cut()
 	}
 	last, stop := context.WithTimeout(context.WithoutCancel(ctx), lastWait)
