@@ -28,7 +28,7 @@ func commands() map[string]command {
 	return map[string]command{
 		"serve":    cmdServe,
 		"upstream": cmdUpstream,
-		"stop":     cmdStop,
+		"halt":     cmdHalt,
 		"kill9":    cmdKill9,
 		"client":   cmdClient,
 		"as":       cmdAs,
@@ -143,9 +143,9 @@ func environ(ts *testscript.TestScript) []string {
 	return env
 }
 
-// stop NAME asks a server to end by SIGTERM; it must exit with status 0.
-func cmdStop(ts *testscript.TestScript, neg bool, args []string) {
-	args = flags(ts, neg, args, "stop NAME", 1, nil)
+// halt NAME asks a server to end by SIGTERM; it must exit with status 0.
+func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
+	args = flags(ts, neg, args, "halt NAME", 1, nil)
 	ts.Check(of(ts).running(ts, args[0]).signal(syscall.SIGTERM))
 }
 
@@ -251,15 +251,20 @@ func cmdWithin(ts *testscript.TestScript, neg bool, args []string) {
 	defer cancel()
 	tick := time.NewTicker(10 * pollEvery)
 	defer tick.Stop()
+	var last []byte
+	var lastErr error
 	for {
 		printed, err := of(ts).command(ts, ctx, args[2:]).CombinedOutput()
 		if want.Match(printed) && err == nil {
 			_, _ = ts.Stdout().Write(printed)
 			return
 		}
+		if ctx.Err() == nil {
+			last, lastErr = printed, err
+		}
 		select {
 		case <-ctx.Done():
-			ts.Fatalf("nothing matched %q within %v; the last run (%v) printed:\n%s", args[1], limit, err, printed)
+			ts.Fatalf("nothing matched %q within %v; the last run (%v) printed:\n%s", args[1], limit, lastErr, last)
 		case <-tick.C:
 		}
 	}

@@ -5,6 +5,7 @@ package e2e
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
@@ -21,6 +22,26 @@ type world struct {
 }
 
 type worldKey struct{}
+
+// TestScriptsGoToTheEnd: testscript's own stop and skip end a script early as passed. No story
+// may do that, and a server is halted, not stopped.
+func TestScriptsGoToTheEnd(t *testing.T) {
+	scripts, err := filepath.Glob("scripts/*.txtar")
+	if err != nil || len(scripts) == 0 {
+		t.Fatalf("no scripts: %v", err)
+	}
+	early := regexp.MustCompile(`(?m)^[^#\n]*\b(stop|skip)\b`)
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		commands, _, _ := strings.Cut(string(text), "\n-- ")
+		if line := early.FindString(commands); line != "" {
+			t.Errorf("%s ends early by %q", script, line)
+		}
+	}
+}
 
 // TestScripts runs every story. ENTREPOT_BIN names the binary (make e2e sets it).
 func TestScripts(t *testing.T) {
