@@ -195,6 +195,9 @@ func (b *body) Read(p []byte) (int, error) {
 			return 0, io.EOF
 		}
 		payload, err := b.f.want(kindBytes)
+		if err == nil && len(payload) == 0 {
+			err = b.f.s.damage(b.f.at, "content ends too early")
+		}
 		if err != nil {
 			return 0, fmt.Errorf("reading content: %w", err)
 		}
