@@ -14,6 +14,7 @@ import (
 type keyCmd struct {
 	New keyNewCmd `cmd:"" help:"Make a private key file."`
 	ID  keyIDCmd  `cmd:"" name:"id" help:"Show the public key and key id of a key file."`
+	Of  keyOfCmd  `cmd:"" help:"Show the operator key that a registry presents."`
 }
 
 type keyNewCmd struct {
