@@ -57,7 +57,7 @@ func TestKilledWhilePublishing(t *testing.T) {
 				t.Fatalf("round %d: %s was published and is gone:\n%s", round, version, shown)
 			}
 		}
-		moment := time.AfterFunc(time.Duration(100+rand.IntN(900))*time.Millisecond, func() {
+		moment := time.AfterFunc(time.Duration(500+rand.IntN(3000))*time.Millisecond, func() {
 			_ = s.signal(syscall.SIGKILL)
 		})
 		published = append(published, publishUntilKilled(t, publisher, s, wasm, round)...)
