@@ -100,11 +100,42 @@ type Digest [DigestSize]byte
 // shorter or longer hash, which the protocol's text form allows, is refused
 // with the label IncorrectLength.
 func ParseDigest(s string) (Digest, error) {
-	h, err := ParseAnyHash(s)
+	if d, ok := plainDigest(s); ok {
+		return d, nil
+	}
+	h, err := ParseAnyHash(s) // which says what is wrong
 	if err != nil {
 		return Digest{}, err
 	}
 	return h.Digest()
+}
+
+// plainDigest reads a digest in good form without allocating: requests name them
+// by the hundred.
+func plainDigest(s string) (d Digest, ok bool) {
+	const prefix = hashAlgorithm + ":"
+	if len(s) != digestTextLen || s[:len(prefix)] != prefix {
+		return d, false
+	}
+	for i := range d {
+		high, okHigh := unhexLower(s[len(prefix)+2*i])
+		low, okLow := unhexLower(s[len(prefix)+2*i+1])
+		if !okHigh || !okLow {
+			return Digest{}, false
+		}
+		d[i] = high<<4 | low
+	}
+	return d, true
+}
+
+func unhexLower(c byte) (byte, bool) {
+	switch {
+	case c >= '0' && c <= '9':
+		return c - '0', true
+	case c >= 'a' && c <= 'f':
+		return c - 'a' + 10, true
+	}
+	return 0, false
 }
 
 // Sum returns the SHA-256 of the concatenation of parts.
