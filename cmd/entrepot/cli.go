@@ -9,6 +9,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"github.com/entrepot/entrepot/config"
+	"github.com/entrepot/entrepot/upstream"
 )
 
 // cli is the command line: every command that exists, in the order of the help.
@@ -19,6 +20,13 @@ type cli struct {
 	Key         keyCmd         `cmd:"" help:"Make and show keys."`
 	Namespace   namespaceCmd   `cmd:"" help:"Define, import and list namespaces."`
 	Operator    operatorCmd    `cmd:"" help:"Change the keys that act for this registry."`
+	Publish     publishCmd     `cmd:"" help:"Release a version of a package."`
+	Yank        yankCmd        `cmd:"" help:"Withdraw a version, for good."`
+	Grant       grantCmd       `cmd:"" help:"Let another key publish to a package."`
+	Revoke      revokeCmd      `cmd:"" help:"Take permissions from a key of a package."`
+	Download    downloadCmd    `cmd:"" help:"Download a release, with everything about it verified."`
+	Info        infoCmd        `cmd:"" help:"Show the releases of a package and who may publish."`
+	Packages    packagesCmd    `cmd:"" help:"List the packages of a registry."`
 	Mirror      mirrorCmd      `cmd:"" help:"Fill replicas of upstream registries, and show what is held."`
 	Version     versionCmd     `cmd:"" help:"Show version, protocol and build."`
 	Completion  completionCmd  `cmd:"" help:"Print a completion script for bash, zsh or fish."`
@@ -74,6 +82,7 @@ func run(ctx context.Context, args []string, p *process) int {
 		fmt.Fprintln(p.stderr, settings) // file:line:column first, where editors look
 	} else {
 		fmt.Fprintf(p.stderr, "entrepot: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		_, _ = p.stderr.Write(upstream.EvidenceOf(err)) // usually none
 	}
 	return exitCode(err)
 }

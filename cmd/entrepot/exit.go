@@ -10,6 +10,7 @@ import (
 
 	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/config"
+	"github.com/entrepot/entrepot/upstream"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -62,7 +63,7 @@ func exitCode(err error) int {
 	case errors.As(err, &settings), errors.As(err, &refused):
 		return exitConfig
 	case errors.As(err, &answer):
-		return kindCode(answer.Kind)
+		return answerCode(answer)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled),
 		errors.As(err, &dial):
 		return exitTemporary
@@ -74,13 +75,26 @@ func exitCode(err error) int {
 	return exitFailed
 }
 
-// kindCode returns the exit code of an answer of a registry.
-func kindCode(kind warg.Kind) int {
-	switch kind {
+// answerCode returns the exit code of what a registry answered, or of why its answer
+// was not believed.
+func answerCode(answer *warg.Error) int {
+	switch answer.Kind {
 	case warg.KindUpstreamInvalid:
-		return exitVerification
+		return refusalCode(upstream.ClassOf(answer))
 	case warg.KindInternal, warg.KindTooMany, warg.KindUnavailable, warg.KindUpstreamTimeout, warg.KindNoSpace:
 		return exitTemporary
 	}
 	return exitFailed
+}
+
+// refusalCode tells lies from answers that are no answers at all: a login page, an
+// address that must not be connected to, a line that is too slow.
+func refusalCode(class upstream.Class) int {
+	switch class {
+	case upstream.ClassAnswer, upstream.ClassAddress:
+		return exitFailed
+	case upstream.ClassSlow:
+		return exitTemporary
+	}
+	return exitVerification
 }

@@ -75,7 +75,7 @@ func newClient(url, onBehalf string) (*upstream.Client, error) {
 	}
 	domain := onBehalf
 	if domain == "" {
-		domain = url
+		domain = strings.TrimRight(url, "/") // what is remembered is kept under it
 	}
 	c, err := upstream.NewClient(upstream.ClientOptions{Domain: domain, URL: url, OnBehalf: onBehalf, AllowPrivateAddresses: true})
 	if err != nil {

@@ -52,6 +52,23 @@ func (b bar) reader(r io.Reader) io.Reader {
 	return io.TeeReader(r, b.p)
 }
 
+// byteProgress is told how many bytes have come, of how many (or -1).
+type byteProgress struct {
+	p    *process
+	what string
+	bar  bar
+	at   int64
+}
+
+func (b *byteProgress) tell(done, total int64) {
+	if done < b.at || b.bar.p == nil { // the first source, or the next one from its start
+		b.bar.done()
+		b.at, b.bar = 0, b.p.newBar(total, b.what)
+	}
+	b.bar.add(done - b.at)
+	b.at = done
+}
+
 // done removes the bar.
 func (b bar) done() {
 	if b.p != nil {
