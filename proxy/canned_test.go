@@ -24,6 +24,7 @@ type canned struct {
 	key     warg.PrivateKey
 	name    warg.PackageName // the only package
 	content map[warg.Digest][]byte
+	view    warg.View
 	dir     string // where content lies as files; "" = in memory
 
 	mu       sync.Mutex
@@ -47,7 +48,10 @@ func newCanned(t testing.TB, domain string) *canned {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &canned{domain: domain, key: key, name: name, content: map[warg.Digest][]byte{}}
+	r := &canned{domain: domain, key: key, name: name, content: map[warg.Digest][]byte{}}
+	cp := r.checkpoint()
+	r.view = warg.View{Signed: cp.Sign(key), Checkpoint: cp, VerifiedAt: time.Unix(cannedTimestamp, 0)}
+	return r
 }
 
 // put makes content available.
@@ -101,8 +105,7 @@ func (r *canned) Checkpoint(ctx context.Context) (warg.View, error) {
 	if err := r.enter(ctx); err != nil {
 		return warg.View{}, err
 	}
-	cp := r.checkpoint()
-	return warg.View{Signed: cp.Sign(r.key), Checkpoint: cp, VerifiedAt: time.Unix(cannedTimestamp, 0)}, nil
+	return r.view, nil
 }
 
 func (r *canned) recordID() warg.RecordID { return warg.PackageRecordID([]byte("record")) }
@@ -326,8 +329,7 @@ func (r *replica) NameOf(_ context.Context, log warg.LogID) (warg.PackageName, b
 }
 
 func (r *replica) LastView() (warg.View, bool) {
-	cp := r.c.checkpoint()
-	return warg.View{Signed: cp.Sign(r.c.key), Checkpoint: cp, VerifiedAt: time.Unix(cannedTimestamp, 0)}, true
+	return r.c.view, true
 }
 
 var (

@@ -228,7 +228,7 @@ func TestSlowHeads(t *testing.T) {
 // TestBodyMemory: more bodies than the budget allows wait, and then get 503.
 func TestBodyMemory(t *testing.T) {
 	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 1 << 20 })
-	if !st.s.memory.take(1<<20) {
+	if !st.s.memory.take(1 << 20) {
 		t.Fatal("the budget is not free")
 	}
 	answered := make(chan reply, 1)
