@@ -22,6 +22,7 @@ const (
 	ClassKey                // a key that is unknown or may not sign checkpoints at that length
 	ClassPin                // the operator log does not hang on the pinned key
 	ClassClaims             // a checkpoint that no registry can issue: length, root size, time
+	ClassProof              // a proof that does not prove what it should
 	ClassRoots              // the ledger does not lead to the signed roots
 	ClassLedger             // leaves are missing or contradict the records
 	ClassRecord             // a record that its log does not allow, or not the one in the ledger
@@ -35,7 +36,7 @@ const (
 )
 
 var classText = [classCount]string{
-	"none", "answer", "endless", "slow", "address", "signature", "key", "pin", "claims", "roots", "ledger",
+	"none", "answer", "endless", "slow", "address", "signature", "key", "pin", "claims", "proof", "roots", "ledger",
 	"record", "name", "content", "absence", "rollback", "equivocation", "rewind",
 }
 
@@ -51,13 +52,11 @@ func Classes() []Class {
 	return all
 }
 
-// final reports whether the class proves misbehaviour that no retry can undo.
-func (c Class) final() bool { return c == ClassEquivocation || c == ClassRewind }
-
 // Refusal is why something that upstream said was not believed.
 type Refusal struct {
-	Class Class
-	Err   error
+	Class    Class
+	Err      error
+	Evidence []byte // the content of an evidence file, if the class proves misbehaviour
 }
 
 // Error describes the refusal.
@@ -68,8 +67,17 @@ func (r *Refusal) Unwrap() error { return r.Err }
 
 // refuse returns an error of kind KindUpstreamInvalid that carries the class.
 func refuse(class Class, format string, args ...any) *warg.Error {
-	r := &Refusal{class, fmt.Errorf(format, args...)}
+	r := &Refusal{Class: class, Err: fmt.Errorf(format, args...)}
 	return &warg.Error{Kind: warg.KindUpstreamInvalid, Message: r.Error(), Err: r}
+}
+
+// EvidenceOf returns the content of an evidence file from err's chain, or nil.
+func EvidenceOf(err error) []byte {
+	var r *Refusal
+	if errors.As(err, &r) {
+		return r.Evidence
+	}
+	return nil
 }
 
 // ClassOf returns the class of the refusal in err's chain, or ClassNone.

@@ -51,7 +51,7 @@ func (c *Client) UploadTo(ctx context.Context, site warg.UploadSite, body io.Rea
 		return &warg.Error{
 			Kind:    warg.KindUpstreamTimeout,
 			Message: fmt.Sprintf("registry `%s` takes the upload too slowly", c.o.Domain),
-			Err:     &Refusal{ClassSlow, err},
+			Err:     &Refusal{Class: ClassSlow, Err: err},
 		}
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,8 +50,8 @@ type contradiction struct {
 // Error describes it.
 func (c *contradiction) Error() string { return c.reason }
 
-// writeEvidence writes a new file and returns its name.
-func writeEvidence(fsys durable.FS, dir, domain string, c *contradiction, now time.Time) (string, error) {
+// encode returns the content of the evidence file.
+func (c *contradiction) encode(domain string, now time.Time) ([]byte, error) {
 	e := evidence{
 		Format: evidenceFormat, Registry: domain,
 		Class: c.class.String(), Reason: c.reason, FoundAt: now.UTC(),
@@ -58,25 +59,38 @@ func writeEvidence(fsys durable.FS, dir, domain string, c *contradiction, now ti
 		Consistency: c.consistency,
 	}
 	for _, s := range []warg.SignedCheckpoint{c.believed, c.refused} {
-		if key, ok := c.op.state.Key(s.KeyID()); ok {
+		if key, ok := c.op.state.Key(s.KeyID()); ok && !slices.Contains(e.PublicKeys, key.String()) {
 			e.PublicKeys = append(e.PublicKeys, key.String())
 		}
 	}
 	text, err := json.MarshalIndent(e, "", "  ")
 	if err != nil {
-		return "", fmt.Errorf("encoding evidence: %w", err)
+		return nil, fmt.Errorf("encoding evidence: %w", err)
 	}
+	return append(text, '\n'), nil
+}
+
+// refusal returns the error that a contradiction is for whoever asked, with the
+// evidence.
+func (c *contradiction) refusal(domain string, now time.Time) *warg.Error {
+	text, err := c.encode(domain, now)
+	r := &Refusal{Class: c.class, Err: errors.Join(fmt.Errorf("registry `%s` contradicts itself: %s", domain, c.reason), err), Evidence: text}
+	return &warg.Error{Kind: warg.KindUpstreamInvalid, Message: r.Error(), Err: r}
+}
+
+// writeEvidence writes a new file and returns its name.
+func writeEvidence(fsys durable.FS, dir, domain string, c *contradiction, text []byte) (string, error) {
 	if err := durable.MkdirAll(fsys, dir); err != nil {
 		return "", fmt.Errorf("making directory of evidence: %w", err)
 	}
-	id := warg.Sum(e.Checkpoints[0], e.Checkpoints[1]).Hex()[:16]
-	name := filepath.Join(dir, fmt.Sprintf("%s-%s-%s.json", fileName(domain), e.Class, id))
+	id := warg.Sum(c.believed.Unverified().Encode(), c.refused.Unverified().Encode()).Hex()[:16]
+	name := filepath.Join(dir, fmt.Sprintf("%s-%s-%s.json", fileName(domain), c.class, id))
 	if _, err := fsys.Stat(name); err == nil {
 		return name, nil // the same two statements, found again
 	} else if !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("writing evidence: %w", err)
 	}
-	if err := durable.Replace(fsys, name, append(text, '\n'), nil); err != nil {
+	if err := durable.Replace(fsys, name, text, nil); err != nil {
 		return "", fmt.Errorf("writing evidence: %w", err)
 	}
 	return name, nil

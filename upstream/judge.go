@@ -119,12 +119,7 @@ func (r *Replica) forkAbove(ctx context.Context, before, after warg.SignedCheckp
 	if err != nil {
 		return refusal
 	}
-	bundle, err := vlog.ParseBundle(proof)
-	if err != nil || bundle.Length != now.LogLength || len(bundle.Consistent) != 1 || bundle.Consistent[0] != old.LogLength {
-		return refusal
-	}
-	from, to, err := bundle.Consistency(0)
-	if err != nil || to != now.LogRoot || from == old.LogRoot {
+	if !provesFork(proof, vlog.Point{Length: old.LogLength, Root: old.LogRoot}, vlog.Point{Length: now.LogLength, Root: now.LogRoot}) {
 		return refusal
 	}
 	return &contradiction{
@@ -132,4 +127,15 @@ func (r *Replica) forkAbove(ctx context.Context, before, after warg.SignedCheckp
 		reason:   fmt.Sprintf("the log of length %d does not extend the log of length %d", now.LogLength, old.LogLength),
 		believed: before, refused: after, op: op, consistency: proof,
 	}
+}
+
+// provesFork reports whether a consistency proof leads to the root of the longer log
+// from another root than that of the shorter one.
+func provesFork(proof []byte, from, to vlog.Point) bool {
+	b, err := vlog.ParseBundle(proof)
+	if err != nil || b.Length != to.Length || len(b.Consistent) != 1 || b.Consistent[0] != from.Length {
+		return false
+	}
+	short, long, err := b.Consistency(0)
+	return err == nil && long == to.Root && short != from.Root
 }

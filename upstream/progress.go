@@ -73,7 +73,7 @@ func (b *boundedBody) Read(p []byte) (int, error) {
 		err = &warg.Error{
 			Kind:    warg.KindUpstreamTimeout,
 			Message: "the upstream registry's answer came too slowly",
-			Err:     &Refusal{ClassSlow, err},
+			Err:     &Refusal{Class: ClassSlow, Err: err},
 		}
 	}
 	return n, err

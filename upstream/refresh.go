@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/entrepot/entrepot/warg"
@@ -66,7 +67,7 @@ func (r *Replica) refresh(ctx context.Context) error {
 // judge decides what a checkpoint is worth: nothing, what is known already, or a
 // new head.
 func (r *Replica) judge(ctx context.Context, s warg.SignedCheckpoint, now time.Time) error {
-	if err := r.plausible(s.Unverified(), now); err != nil {
+	if err := plausibleClaims(s.Unverified(), r.o.MaxLength, now); err != nil {
 		return err
 	}
 	h, served := r.trusted.current(), r.view.Load()
@@ -87,20 +88,21 @@ func (r *Replica) judge(ctx context.Context, s warg.SignedCheckpoint, now time.T
 	return r.judgeShorter(served, s)
 }
 
-// plausible refuses claims that no honest registry makes.
-func (r *Replica) plausible(c warg.CheckpointClaims, now time.Time) error {
+// plausibleClaims refuses claims that no honest registry makes.
+func plausibleClaims(c warg.CheckpointClaims, maxLength uint64, now time.Time) error {
 	_, logErr := c.LogRoot.Digest()
 	_, mapErr := c.MapRoot.Digest()
 	latest := now.Add(maxSkew).Unix()
 	switch {
 	case c.LogLength == 0 || c.LogLength > warg.MaxRegistryLength:
 		return refuse(ClassClaims, "checkpoint claims a length of %d", c.LogLength)
-	case c.LogLength > r.o.MaxLength:
-		return refuse(ClassEndless, "checkpoint claims a length of %d; at most %d are replicated", c.LogLength, r.o.MaxLength)
+	case c.LogLength > maxLength:
+		return refuse(ClassEndless, "checkpoint claims a length of %d; at most %d are replicated", c.LogLength, maxLength)
 	case logErr != nil || mapErr != nil:
 		return refuse(ClassClaims, "checkpoint has a root that is not a digest")
 	case latest > 0 && c.Timestamp > uint64(latest):
-		return refuse(ClassClaims, "checkpoint claims to be signed at %d, which is in the future", c.Timestamp)
+		return refuse(ClassClaims, "checkpoint claims to be signed at %s, more than %s ahead of our clock",
+			time.Unix(int64(min(c.Timestamp, math.MaxInt32*2)), 0).UTC().Format(time.RFC3339), maxSkew)
 	}
 	return nil
 }
@@ -144,8 +146,8 @@ func (r *Replica) accept(s warg.SignedCheckpoint, cp warg.Checkpoint, op *operat
 // quarantine keeps the proof of a contradiction and believes nothing more. It
 // returns the refusal.
 func (r *Replica) quarantine(c *contradiction, now time.Time) error {
-	refusal := refuse(c.class, "registry `%s` contradicts itself: %s", r.o.Domain, c.reason)
-	name, err := writeEvidence(r.o.FS, r.o.EvidenceDir, r.o.Domain, c, now)
+	refusal := c.refusal(r.o.Domain, now)
+	name, err := writeEvidence(r.o.FS, r.o.EvidenceDir, r.o.Domain, c, EvidenceOf(refusal))
 	if err != nil {
 		r.o.Log.Error("evidence could not be written", "upstream", r.o.Domain, "error", err)
 	}
