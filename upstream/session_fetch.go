@@ -50,7 +50,7 @@ func (s *Session) Fetch(ctx context.Context, names ...warg.PackageName) (*Snapsh
 		f.snap.Packages = append(f.snap.Packages, Package{Name: n, State: new(pkglog.State)})
 	}
 	if err := f.logs(ctx); err != nil {
-		return nil, err
+		return nil, s.sameStory(ctx, err, len(names))
 	}
 	if f.op, err = replayOperator(f.operator); err != nil {
 		return nil, err
@@ -59,6 +59,19 @@ func (s *Session) Fetch(ctx context.Context, names ...warg.PackageName) (*Snapsh
 		return nil, err
 	}
 	return f.snap, s.remember(f.snap.Signed, f.snap.Checkpoint, f.op)
+}
+
+// sameStory returns the error that denied a package, once the checkpoint behind it was held
+// against what was verified before: a registry that lost or hides its history denies packages
+// too, and that is the graver news.
+func (s *Session) sameStory(ctx context.Context, denied error, names int) error {
+	if names == 0 || !errors.Is(denied, &warg.Error{Kind: warg.KindLogNotFound}) {
+		return denied
+	}
+	if _, err := s.Fetch(ctx); err != nil {
+		return err
+	}
+	return denied
 }
 
 // fetch is a snapshot in the making.

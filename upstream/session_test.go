@@ -286,6 +286,13 @@ func TestSessionRemembers(t *testing.T) {
 			}
 			return old
 		}},
+		{"rewind to before the package", ClassRewind, true, func(*testing.T, *wargtest.Memory, *wargtest.Memory, map[string]*wargtest.Package) warg.Registry {
+			empty := wargtest.NewMemory(wargtest.Options{Domain: "up.example", Namespaces: []string{"test"}})
+			for range 10 {
+				empty.Resign()
+			}
+			return empty
+		}},
 		{"another operator", ClassPin, false, func(t *testing.T, _, _ *wargtest.Memory, _ map[string]*wargtest.Package) warg.Registry {
 			f := wargtest.NewMemory(wargtest.Options{Domain: "up.example", Key: wargtest.Stranger("eve"), Namespaces: []string{"test"}})
 			pkgs := map[string]*wargtest.Package{}
