@@ -17,14 +17,14 @@ import (
 
 // origin is a registry that archives are made of.
 type origin struct {
-	t *testing.T
+	t testing.TB
 	*wargtest.Memory
 	history  []warg.SignedCheckpoint // every checkpoint but those signed again
 	packages map[string]*wargtest.Package
 	contents map[string][]byte
 }
 
-func newOrigin(t *testing.T, domain string) *origin {
+func newOrigin(t testing.TB, domain string) *origin {
 	t.Helper()
 	m := wargtest.NewMemory(wargtest.Options{Domain: domain, Namespaces: []string{"test"}})
 	o := &origin{t: t, Memory: m, packages: map[string]*wargtest.Package{}, contents: map[string][]byte{}}
@@ -96,7 +96,7 @@ func (o *origin) source() Source {
 
 // small is a registry with three releases of two packages, the empty content and
 // one of several frames among them.
-func small(t *testing.T) *origin {
+func small(t testing.TB) *origin {
 	t.Helper()
 	o := newOrigin(t, "up.example")
 	o.release("test:a", "1.0.0", wargtest.Component("a1"))
@@ -111,7 +111,7 @@ type buffer struct{ bytes.Buffer }
 func (*buffer) Close() error { return nil }
 
 // export writes an archive into memory.
-func export(t *testing.T, size int64, o ExportOptions) ([][]byte, Exported) {
+func export(t testing.TB, size int64, o ExportOptions) ([][]byte, Exported) {
 	t.Helper()
 	parts, done, err := tryExport(t.Context(), size, o)
 	if err != nil {
@@ -141,14 +141,14 @@ func tryExport(ctx context.Context, size int64, o ExportOptions) ([][]byte, Expo
 }
 
 // full exports all of some registries as one part.
-func full(t *testing.T, origins ...*origin) []byte {
+func full(t testing.TB, origins ...*origin) []byte {
 	t.Helper()
 	parts, _ := export(t, 0, ExportOptions{Sources: sources(origins)})
 	return parts[0]
 }
 
 // since exports what is new since an older archive.
-func since(t *testing.T, older *Archive, origins ...*origin) []byte {
+func since(t testing.TB, older *Archive, origins ...*origin) []byte {
 	t.Helper()
 	parts, _ := export(t, 0, ExportOptions{Sources: sources(origins), Since: older})
 	return parts[0]
@@ -249,7 +249,7 @@ func TestSmallestPartIsRefused(t *testing.T) {
 }
 
 // fetch reads content from a cargo.
-func fetch(t *testing.T, c *Cargo, d warg.Digest) (content []byte) {
+func fetch(t testing.TB, c *Cargo, d warg.Digest) (content []byte) {
 	t.Helper()
 	err := c.Fetch(t.Context(), d, func(body io.Reader, size int64) (err error) {
 		content, err = io.ReadAll(body)
