@@ -94,13 +94,17 @@ func (p pool) only(used pool, length uint64) error {
 		if _, ok := used[node]; ok {
 			continue
 		}
-		follows, err := used.fold(s.first, s.end(),
-			func(s span) bool { _, ok := used[s.node()]; return !ok && s.size > 1 }, func(span, hash) {})
-		if err != nil || follows != h {
+		if follows, err := used.derive(s); err != nil || follows != h {
 			return fmt.Errorf("the hash of node %d does not follow from the others", node)
 		}
 	}
 	return nil
+}
+
+// derive computes the hash of a subtree from those that are in the pool.
+func (p pool) derive(s span) (hash, error) {
+	absent := func(s span) bool { _, ok := p[s.node()]; return !ok && s.size > 1 }
+	return p.fold(s.first, s.end(), absent, func(span, hash) {})
 }
 
 // readBundle reads a log proof bundle for a length.

@@ -190,9 +190,11 @@ func (s *state) apply(l line, offset int64, size int) error {
 	switch l.kind {
 	case kindSeen:
 		s.pending = append(s.pending, pending{c, seq})
-	case kindRebuilt, kindExtended:
-		s.leaves = max(s.leaves, c.length*b2u(l.kind == kindRebuilt))
-		s.applyProven(view{c.length, roots{c.logRoot, c.mapRoot}, l.kind == kindRebuilt, c.timestamp, seq, offset, size})
+	case kindRebuilt:
+		s.leaves = max(s.leaves, c.length)
+		s.applyProven(view{c.length, roots{c.logRoot, c.mapRoot}, true, c.timestamp, seq, offset, size})
+	case kindExtended:
+		s.applyProven(view{c.length, roots{c.logRoot, c.mapRoot}, false, c.timestamp, seq, offset, size})
 	case kindRenewed:
 		return s.applyRenewed(c, offset, size)
 	case kindDropped, kindForked:
@@ -201,13 +203,6 @@ func (s *state) apply(l line, offset int64, size int) error {
 		return fmt.Errorf("a line of unknown kind %q", l.kind)
 	}
 	return nil
-}
-
-func b2u(b bool) uint64 {
-	if b {
-		return 1
-	}
-	return 0
 }
 
 func (s *state) applyRegistry(body []byte) error {
