@@ -212,7 +212,7 @@ func TestPipelining(t *testing.T) {
 
 // TestShutdownFinishesWhatRuns: a request that is being answered is answered.
 func TestShutdownFinishesWhatRuns(t *testing.T) {
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), goleak.IgnoreTopFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
+	defer goleak.VerifyNone(t, goleak.IgnoreCurrent(), goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.updateServerDate.func1"),
 		goleak.IgnoreAnyFunction("github.com/valyala/fasthttp.(*workerPool).Start.func2"))
 	own := newCanned(t, ownDomain)
 	own.block = make(chan struct{})
