@@ -230,16 +230,23 @@ func (t *trusted) writeHead(h head) error {
 	return nil
 }
 
-// append adds a line to accepted.log and waits until it is durable.
-func (t *trusted) append(s warg.SignedCheckpoint) error {
-	line := api.AppendCheckpoint(nil, s)
-	line = append(append(append(line, ' '), checksum(line)...), '\n')
+// append adds lines to accepted.log, by ascending length, and waits until they are
+// durable.
+func (t *trusted) append(list ...warg.SignedCheckpoint) error {
 	f, err := t.openAccepted()
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := f.WriteAt(line, t.size); err != nil {
+	var lines []byte
+	added := make([]accepted, 0, len(list))
+	for _, s := range list {
+		begin := len(lines)
+		lines = api.AppendCheckpoint(lines, s)
+		lines = append(append(append(lines, ' '), checksum(lines[begin:])...), '\n')
+		added = append(added, accepted{claimed(s), t.size + int64(begin), len(lines) - begin})
+	}
+	if _, err := f.WriteAt(lines, t.size); err != nil {
 		return fmt.Errorf("writing %s: %w", t.path(acceptedFile), err)
 	}
 	if err := f.Sync(); err != nil {
@@ -247,8 +254,8 @@ func (t *trusted) append(s warg.SignedCheckpoint) error {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.accepted = append(t.accepted, accepted{claimed(s), t.size, len(line)})
-	t.size += int64(len(line))
+	t.accepted = append(t.accepted, added...)
+	t.size += int64(len(lines))
 	return nil
 }
 
