@@ -19,6 +19,7 @@ import (
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/upstream"
 	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/pkglog"
 	"github.com/entrepot/entrepot/warg/vlog"
 	"github.com/entrepot/entrepot/warg/wargtest"
 )
@@ -670,5 +671,70 @@ func TestRecordCoding(t *testing.T) {
 		if _, err := decodeRecord(b[:i]); !errors.Is(err, tree.ErrIndexCorrupt) {
 			t.Errorf("cut after %d bytes: %v", i, err)
 		}
+	}
+}
+
+// FuzzDecodeRecord: what decodes encodes to the same bytes.
+func FuzzDecodeRecord(f *testing.F) {
+	content := []byte("content")
+	env := warg.Envelope{Content: content, KeyID: "k", Signature: wargtest.Bob().SignPackageRecord(content)}
+	f.Add(encodeRecord(warg.Record{Envelope: env, Index: 7, Token: "t", JSON: []byte("{}")})[0])
+	f.Add(encodeRecord(warg.Record{Envelope: env})[0])
+	f.Fuzz(func(t *testing.T, b []byte) {
+		rec, err := decodeRecord(b)
+		if err != nil {
+			return
+		}
+		again, err := decodeRecord(bytes.Join(encodeRecord(rec), nil))
+		if err != nil || !sameRecord(rec, again) || !bytes.Equal(rec.JSON, again.JSON) {
+			t.Errorf("%+v is read back as %+v, %v", rec, again, err)
+		}
+	})
+}
+
+// TestHealsWhileRunning: damage that is found while a replica serves makes it fetch
+// everything again, and until upstream answers it serves what can be read.
+func TestHealsWhileRunning(t *testing.T) {
+	m := wargtest.NewMemory(wargtest.MemoryOptions())
+	p := wargtest.NewPackage("test:a")
+	for i := range 3 {
+		entries := []pkglog.Entry{}
+		if i == 0 {
+			entries = append(entries, wargtest.Init(wargtest.Bob()))
+		}
+		if _, err := m.Publish(t.Context(), p.Request(p.Next(wargtest.Bob(), entries...))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dir := t.TempDir()
+	store := registry(t, open(t, Options{Dir: filepath.Join(dir, "cache")}), "up.example")
+	r, err := upstream.Open(t.Context(), upstream.Options{
+		Domain: "up.example", Transport: upstream.Adapt(m), Store: store,
+		OperatorKey: wargtest.Alice().Public().ID(), Dir: filepath.Join(dir, "upstreams"),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := r.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	req := warg.LogsRequest{LogLength: 4, Packages: []warg.LogCursor{{LogID: p.LogID()}}}
+	if _, err := r.Logs(t.Context(), req); err != nil {
+		t.Fatal(err)
+	}
+	damage(t, store.c, store.now.Load().leafKey(p.LogID(), 0))
+	var damaged *DamagedError
+	if _, err := r.Logs(t.Context(), req); !errors.As(err, &damaged) {
+		t.Errorf("damaged: %v", err)
+	}
+	if _, err := r.Inclusion(t.Context(), 4, []uint64{0}); err != nil {
+		t.Errorf("what can still be read: %v", err)
+	}
+	if err := r.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if page, err := r.Logs(t.Context(), req); err != nil || len(page.Packages[0].Records) != 3 {
+		t.Errorf("afterwards: %+v %v", page, err)
 	}
 }

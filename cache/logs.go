@@ -17,18 +17,19 @@ func appendNumber(b []byte, n uint64) []byte { return binary.BigEndian.AppendUin
 func (r *Registry) Log(log warg.LogID) (leaves, held uint64, err error) {
 	n := r.now.Load()
 	if leaves, err = n.count(log); err != nil {
-		return 0, 0, err
+		return 0, 0, judge(err)
 	}
 	err = n.db.View(func(txn *badger.Txn) error {
 		_, err := getNumbers(txn, n.heldKey(log), &held)
 		return err
 	})
-	return leaves, min(held, leaves), err
+	return leaves, min(held, leaves), judge(err)
 }
 
 // Position returns the registry index and the record id of the i-th leaf of a log.
 func (r *Registry) Position(log warg.LogID, i uint64) (index uint64, id warg.RecordID, ok bool, err error) {
-	return r.now.Load().leafAt(log, i)
+	index, id, ok, err = r.now.Load().leafAt(log, i)
+	return index, id, ok, judge(err)
 }
 
 // Find returns which leaf of a log a record is.
@@ -39,10 +40,10 @@ func (r *Registry) Find(log warg.LogID, id warg.RecordID) (i, index uint64, ok b
 		return err
 	})
 	if err != nil || !ok {
-		return 0, 0, false, err
+		return 0, 0, false, judge(err)
 	}
 	ok, err = n.inLedger(index, warg.Leaf{LogID: log, RecordID: id})
-	return i, index, ok, err
+	return i, index, ok, judge(err)
 }
 
 // inLedger reports whether a leaf stands at an index. What the index of logs says

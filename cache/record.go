@@ -125,6 +125,9 @@ func (r *Registry) FindToken(log warg.LogID, token string) (i uint64, ok bool, e
 		ok, err = getNumbers(txn, n.tokenKey(log, token), &i)
 		return err
 	})
+	if errors.Is(err, tree.ErrIndexCorrupt) {
+		return 0, false, nil // an unknown token costs only sending records again
+	}
 	return i, ok, err
 }
 

@@ -18,23 +18,27 @@ func (r *Registry) Trees() warg.Checkpoint {
 
 // HasLength reports whether the map can be proven at a length.
 func (r *Registry) HasLength(length uint64) (bool, error) {
-	return r.now.Load().tree.HasLength(length)
+	ok, err := r.now.Load().tree.HasLength(length)
+	return ok, judge(err)
 }
 
 // Ledger returns up to max packed entries from index start on.
 func (r *Registry) Ledger(start uint64, max int) ([]byte, error) {
-	return r.now.Load().tree.Leaves(start, max)
+	packed, err := r.now.Load().tree.Leaves(start, max)
+	return packed, judge(err)
 }
 
 // ProveInclusion proves leaves; see tree.Tree.ProveInclusion.
 func (r *Registry) ProveInclusion(length uint64, leaves []uint64) (warg.InclusionProof, error) {
-	return r.now.Load().tree.ProveInclusion(length, leaves)
+	proof, err := r.now.Load().tree.ProveInclusion(length, leaves)
+	return proof, judge(err)
 }
 
 // ProveConsistency proves that one length extends another; see
 // tree.Tree.ProveConsistency.
 func (r *Registry) ProveConsistency(from, to uint64) ([]byte, error) {
-	return r.now.Load().tree.ProveConsistency(from, to)
+	proof, err := r.now.Load().tree.ProveConsistency(from, to)
+	return proof, judge(err)
 }
 
 // Extend appends leaves. accept, if not nil, is told the roots before anything is
@@ -46,7 +50,7 @@ func (r *Registry) Extend(ctx context.Context, leaves []warg.Leaf, accept func(w
 	n := r.now.Load()
 	update, err := n.tree.Prepare(leaves)
 	if err != nil {
-		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, err)
+		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, judge(err))
 	}
 	h := update.Head()
 	if accept != nil {
@@ -55,7 +59,7 @@ func (r *Registry) Extend(ctx context.Context, leaves []warg.Leaf, accept func(w
 		}
 	}
 	if err := n.write(update, leaves); err != nil {
-		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, err)
+		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, judge(err))
 	}
 	return update.Publish()
 }

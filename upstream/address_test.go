@@ -143,3 +143,30 @@ func TestCheckDial(t *testing.T) {
 		}
 	}
 }
+
+// FuzzCheckURL: whatever a URL looks like, one that is let through leads to no
+// address that an upstream may not send us to.
+func FuzzCheckURL(f *testing.F) {
+	for _, seed := range []string{
+		"https://cdn.example/x", "https://127.0.0.1/x", "https://[::1]/", "https://0x7f.1/", "https://2130706433/", "https://a@b/",
+		"http://warg.example/", "https://[::ffff:10.0.0.1]/", "https://[64:ff9b::a9fe:a9fe]/", "//x", "file:///x", "https://127.0.0.1.:443/",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, text string) {
+		u, err := url.Parse(text)
+		if err != nil {
+			return
+		}
+		p := places{origin: &url.URL{Scheme: "https", Host: "warg.example", Path: "/"}}
+		if p.checkURL(u) != nil {
+			return
+		}
+		if u.Scheme != "https" || u.User != nil || u.Hostname() == "" {
+			t.Errorf("%q was let through", text)
+		}
+		if a, err := netip.ParseAddr(u.Hostname()); err == nil && reachOf(a) != reachPublic {
+			t.Errorf("%q leads to %s", text, a)
+		}
+	})
+}

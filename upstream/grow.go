@@ -139,7 +139,7 @@ func (g *growth) page(ctx context.Context) ([]byte, error) {
 	want := min(g.cp.LogLength-at, ledgerChunk)
 	page, err := g.r.o.Transport.Ledger(ctx, at, int(want))
 	if err != nil {
-		return nil, fmt.Errorf("fetching ledger from index %d: %w", at, err)
+		return nil, fmt.Errorf("fetching ledger from index %d: %w", at, &transportError{err})
 	}
 	if len(page) == 0 || len(page)%warg.LedgerEntrySize != 0 {
 		return nil, refuse(ClassLedger, "the ledger ends at index %d, the checkpoint has length %d", at, g.cp.LogLength)

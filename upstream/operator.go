@@ -97,7 +97,7 @@ func fetchOperator(ctx context.Context, t Transport, known []warg.Record, length
 			return nil, refuse(ClassAbsence, "upstream has signed a checkpoint of length %d and does not know that length", length)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("fetching operator log: %w", err)
+			return nil, fmt.Errorf("fetching operator log: %w", &transportError{err})
 		}
 		before := len(records)
 		for _, r := range page.Operator {

@@ -49,20 +49,31 @@ func (r *Replica) refresh(ctx context.Context) error {
 	if err := r.asked(ctx, doing, err); err != nil {
 		return err
 	}
+	if err := r.heal(); err != nil {
+		return err
+	}
 	now := r.o.Now()
 	err = r.judge(ctx, got.Signed, now)
 	var c *contradiction
 	if errors.As(err, &c) {
 		err = r.quarantine(c, now)
 	}
-	if err != nil && ClassOf(err) == ClassNone {
+	var theirs *transportError
+	if errors.As(err, &theirs) && ClassOf(err) == ClassNone {
 		return r.asked(ctx, doing, err)
 	}
 	if err != nil {
+		r.noteDamage(err)
 		return fmt.Errorf("%s: %w", doing, err)
 	}
 	return nil
 }
+
+// transportError is an error of the transport, as opposed to one of our own store.
+type transportError struct{ error }
+
+// Unwrap returns the error.
+func (e *transportError) Unwrap() error { return e.error }
 
 // judge decides what a checkpoint is worth: nothing, what is known already, or a
 // new head.
@@ -137,7 +148,7 @@ func (r *Replica) accept(s warg.SignedCheckpoint, cp warg.Checkpoint, op *operat
 		if err := r.trusted.accept(s, cp, op, pinned, now); err != nil {
 			return err
 		}
-		r.view.Store(&view{s, cp, op})
+		r.view.Store(&view{s, cp, op, r.epoch.Load()})
 	}
 	r.checked.Store(now.UnixNano())
 	return nil

@@ -71,6 +71,8 @@ type Replica struct {
 	view    atomic.Pointer[view] // nil until something can be served
 	checked atomic.Int64         // when the view was last known to be the newest, Unix nanoseconds
 	tally   tally
+	damaged atomic.Bool   // the store had an error of its own
+	epoch   atomic.Uint64 // how often the store was emptied
 
 	base context.Context // of work that outlives its first reader
 	stop context.CancelFunc
@@ -95,6 +97,7 @@ type view struct {
 	signed warg.SignedCheckpoint
 	cp     warg.Checkpoint
 	op     *operator // replayed up to cp at least
+	epoch  uint64    // of the store that it belongs to
 }
 
 // Open opens a replica: it reads what is remembered of the registry and, if the
@@ -163,7 +166,7 @@ func (r *Replica) resume() error {
 		return fmt.Errorf("upstream `%s`: its replica hangs on operator key `%s`, but `%s` is pinned; reset the mirror if the new key is meant", r.o.Domain, op.signer, pin)
 	}
 	r.checked.Store(h.VerifiedAt.UnixNano())
-	r.view.Store(&view{h.signed, h.view, op})
+	r.view.Store(&view{signed: h.signed, cp: h.view, op: op})
 	return nil
 }
 

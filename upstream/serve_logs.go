@@ -25,10 +25,22 @@ func (r *Replica) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage
 	if err := r.checkLength(v, req.LogLength); err != nil {
 		return warg.LogsPage{}, err
 	}
-	if err := r.needRecords(ctx, v, req, limit); err != nil {
+	err = r.needRecords(ctx, v, req, limit)
+	var page warg.LogsPage
+	if err == nil {
+		page, err = r.readLogs(req, limit)
+	}
+	if err := r.sound(v, err); err != nil {
 		return warg.LogsPage{}, err
 	}
-	page := warg.LogsPage{}
+	if w := r.warning(); w != "" {
+		page.Warnings = []string{w}
+	}
+	return page, nil
+}
+
+// readLogs reads what a request asks for; it is held.
+func (r *Replica) readLogs(req warg.LogsRequest, limit int) (page warg.LogsPage, err error) {
 	page.Operator, err = r.readLog(warg.OperatorLogID, req.Operator, req.LogLength, limit)
 	if err != nil {
 		return warg.LogsPage{}, err
@@ -41,9 +53,6 @@ func (r *Replica) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage
 		}
 		page.More = page.More || len(records) == limit
 		page.Packages = append(page.Packages, warg.LogRecords{LogID: c.LogID, Records: records})
-	}
-	if w := r.warning(); w != "" {
-		page.Warnings = []string{w}
 	}
 	return page, nil
 }
@@ -145,19 +154,25 @@ func (r *Replica) Record(ctx context.Context, log warg.LogID, id warg.RecordID) 
 	if err != nil {
 		return warg.RecordStatus{}, err
 	}
-	first, _, ok, err := r.o.Store.Position(log, 0)
-	if err != nil {
+	index, err := r.find(v, log, id)
+	if err := r.sound(v, err); err != nil {
 		return warg.RecordStatus{}, err
-	}
-	if !ok || first >= v.cp.LogLength {
-		return warg.RecordStatus{}, warg.NotFound(warg.KindLogNotFound, log)
-	}
-	_, index, ok, err := r.o.Store.Find(log, id)
-	if err != nil {
-		return warg.RecordStatus{}, err
-	}
-	if !ok || index >= v.cp.LogLength || log == warg.OperatorLogID {
-		return warg.RecordStatus{}, warg.NotFound(warg.KindRecordNotFound, id)
 	}
 	return warg.RecordStatus{RecordID: id, State: warg.StatePublished, Index: index}, nil
+}
+
+// find returns the registry index of a package record at a view.
+func (r *Replica) find(v *view, log warg.LogID, id warg.RecordID) (uint64, error) {
+	known, err := r.inLedger(v, log)
+	if err != nil {
+		return 0, err
+	}
+	if !known {
+		return 0, warg.NotFound(warg.KindLogNotFound, log)
+	}
+	_, index, ok, err := r.o.Store.Find(log, id)
+	if err == nil && (!ok || index >= v.cp.LogLength || log == warg.OperatorLogID) {
+		err = warg.NotFound(warg.KindRecordNotFound, id)
+	}
+	return index, err
 }

@@ -15,6 +15,15 @@ func (r *Replica) Names(ctx context.Context, ids []warg.LogID) ([]warg.PackageNa
 	if err != nil {
 		return nil, err
 	}
+	names, err := r.namesAt(ctx, v, ids)
+	if err := r.sound(v, err); err != nil {
+		return nil, err
+	}
+	return names, nil
+}
+
+// namesAt returns names of logs that have a record at a view.
+func (r *Replica) namesAt(ctx context.Context, v *view, ids []warg.LogID) ([]warg.PackageName, error) {
 	var wanted []warg.LogID
 	for _, id := range ids {
 		known, err := r.inLedger(v, id)
@@ -37,9 +46,11 @@ func (r *Replica) Names(ctx context.Context, ids []warg.LogID) ([]warg.PackageNa
 	}
 	names := make([]warg.PackageName, len(ids))
 	for i, id := range ids {
-		if names[i], _, err = r.o.Store.Name(id); err != nil {
+		name, _, err := r.o.Store.Name(id)
+		if err != nil {
 			return nil, err
 		}
+		names[i] = name
 	}
 	return names, nil
 }

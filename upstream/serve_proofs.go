@@ -22,7 +22,10 @@ func (r *Replica) Inclusion(ctx context.Context, length uint64, leaves []uint64)
 		return warg.InclusionProof{}, &warg.Error{Kind: warg.KindLengthNotFound, Number: length}
 	}
 	proof, err := r.o.Store.ProveInclusion(length, leaves)
-	return proof, r.healthy(err)
+	if _, accepted := r.trusted.at(length); err == nil && !accepted {
+		err = &warg.Error{Kind: warg.KindLengthNotFound, Number: length} // our trees have lengths that were never signed
+	}
+	return proof, r.sound(v, err)
 }
 
 // Consistency implements [warg.Registry] from our own trees.
@@ -35,7 +38,7 @@ func (r *Replica) Consistency(ctx context.Context, from, to uint64) ([]byte, err
 		return nil, &warg.Error{Kind: warg.KindLengthNotFound, Number: to}
 	}
 	proof, err := r.o.Store.ProveConsistency(from, to)
-	return proof, r.healthy(err)
+	return proof, r.sound(v, err)
 }
 
 // Ledger implements [warg.Registry] from our own copy.
@@ -45,16 +48,7 @@ func (r *Replica) Ledger(ctx context.Context, start uint64, max int) ([]byte, er
 		return nil, err
 	}
 	packed, err := r.o.Store.Ledger(start, int(min(uint64(max), v.cp.LogLength-start)))
-	return packed, r.healthy(err)
-}
-
-// healthy passes an error of the store on, and says so in the log if it is not
-// about the request.
-func (r *Replica) healthy(err error) error {
-	if _, ok := asWarg(err); err != nil && !ok {
-		r.o.Log.Error("reading the store of an upstream", "upstream", r.o.Domain, "error", err)
-	}
-	return err
+	return packed, r.sound(v, err)
 }
 
 // verifyAgain is told to those whose checkpoint cannot be judged yet, in seconds.
