@@ -170,6 +170,7 @@ func (a *Authority) publish(b *batch) error {
 	}
 	// From here on the checkpoint counts as issued. The index may be behind; the
 	// next start brings it up to date.
+	a.hot.begin()
 	if err := a.index.Commit(b.update, entries(b.items)); err != nil {
 		return err
 	}
@@ -245,8 +246,6 @@ func entries(items []item) []index.Entry {
 
 // show makes the batch visible to readers and answers those who wait for it.
 func (a *Authority) show(b *batch) {
-	a.hot.batches.Add(1)
-	a.view.Store(&warg.View{Signed: b.signed, Checkpoint: b.next})
 	added := map[warg.LogID][]warg.Record{}
 	names := map[warg.LogID]warg.PackageName{}
 	for _, it := range b.items {
@@ -257,6 +256,9 @@ func (a *Authority) show(b *batch) {
 	for log, records := range added {
 		a.hot.extend(log, names[log], records)
 	}
+	a.hot.end()
+	// Only now: who sees the checkpoint must find its records.
+	a.view.Store(&warg.View{Signed: b.signed, Checkpoint: b.next})
 	for _, it := range b.items {
 		a.pool.settle(it.frame.Record)
 		if it.job != nil {

@@ -36,10 +36,10 @@ type pageKey struct {
 // hotLogs keeps pages of logs that were asked for lately. The first page of a log,
 // which says how many records there are, is never older than what is published:
 // the sequencer extends what a batch adds to, and a page that was read while it
-// did so is not kept. Other pages may be; whoever uses one sees from the first
-// page that records are missing.
+// wrote the index and did so is not kept. Other pages may be; whoever uses one
+// sees from the first page that records are missing.
 type hotLogs struct {
-	batches atomic.Uint64 // changes when a batch becomes visible
+	batches atomic.Uint64 // odd while a batch is written to the index and to pages
 	shards  [hotShards]hotShard
 
 	contents releasedSet
@@ -75,12 +75,16 @@ func (h *hotLogs) find(k pageKey) *page {
 	return p
 }
 
+// begin and end enclose what the sequencer does with a batch.
+func (h *hotLogs) begin() { h.batches.Add(1) }
+func (h *hotLogs) end()   { h.batches.Add(1) }
+
 // keep adds a page that was read after h.batches was seen.
 func (h *hotLogs) keep(k pageKey, p *page, seen uint64) {
 	s := h.shard(k.log)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if h.batches.Load() == seen {
+	if seen%2 == 0 && h.batches.Load() == seen {
 		s.add(k, p)
 	}
 }
@@ -96,7 +100,7 @@ func (s *hotShard) add(k pageKey, p *page) {
 }
 
 // extend brings the first page of a log up to date with records that a batch added to
-// it. The caller has changed h.batches before.
+// it, between begin and end.
 func (h *hotLogs) extend(log warg.LogID, name warg.PackageName, added []warg.Record) {
 	s := h.shard(log)
 	s.mu.Lock()
