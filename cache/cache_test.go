@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -329,6 +330,48 @@ func TestDamagedRecord(t *testing.T) {
 	if got, err := r.Records(id, 0, 3); err != nil || !slices.EqualFunc(got, want, sameRecord) {
 		t.Errorf("after it was fetched again: %d, %v", len(got), err)
 	}
+}
+
+// TestViewsChangeWithTheirLogs: what is kept in memory of a log is never older than
+// what was put, whoever reads meanwhile.
+func TestViewsChangeWithTheirLogs(t *testing.T) {
+	r := registry(t, open(t, Options{Dir: t.TempDir()}), "up.example")
+	id := leaf("a", 0).LogID
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	for range 4 {
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				leaves, held, err := r.Log(id)
+				got, recErr := r.Records(id, 0, 100)
+				if err := errors.Join(err, recErr); err != nil || uint64(len(got)) < held || held > leaves {
+					t.Errorf("%d leaves, %d held, then %d records, %v", leaves, held, len(got), err)
+				}
+			}
+		})
+	}
+	for i := range 50 {
+		made := records(t, r, "a", 10+i)
+		if leaves, _, err := r.Log(id); leaves != uint64(i+1) || err != nil {
+			t.Fatalf("%d leaves after %d, %v", leaves, i+1, err)
+		}
+		if err := r.PutRecords(id, uint64(i), made); err != nil {
+			t.Fatal(err)
+		}
+		if _, held, err := r.Log(id); held != uint64(i+1) || err != nil {
+			t.Fatalf("%d held after %d, %v", held, i+1, err)
+		}
+		if got, err := r.Records(id, 0, 100); len(got) != i+1 || err != nil {
+			t.Fatalf("%d records after %d, %v", len(got), i+1, err)
+		}
+	}
+	close(stop)
+	wg.Wait()
 }
 
 // damage flips a bit in a value.
@@ -724,6 +767,7 @@ func TestHealsWhileRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	damage(t, store.c, store.now.Load().leafKey(p.LogID(), 0))
+	store.now.Load().views.drop(p.LogID()) // as if it had not been read for a while
 	var damaged *DamagedError
 	if _, err := r.Logs(t.Context(), req); !errors.As(err, &damaged) {
 		t.Errorf("damaged: %v", err)

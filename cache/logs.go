@@ -15,26 +15,39 @@ func appendNumber(b []byte, n uint64) []byte { return binary.BigEndian.AppendUin
 // Log returns how many leaves a log has in the trees, and how many of its records
 // are held.
 func (r *Registry) Log(log warg.LogID) (leaves, held uint64, err error) {
-	n := r.now.Load()
-	if leaves, err = n.count(log); err != nil {
-		return 0, 0, judge(err)
+	v, err := r.now.Load().view(log)
+	if err != nil {
+		return 0, 0, err
 	}
-	err = n.db.View(func(txn *badger.Txn) error {
-		_, err := getNumbers(txn, n.heldKey(log), &held)
-		return err
-	})
-	return leaves, min(held, leaves), judge(err)
+	return v.leaves, v.held, nil
 }
 
 // Position returns the registry index and the record id of the i-th leaf of a log.
 func (r *Registry) Position(log warg.LogID, i uint64) (index uint64, id warg.RecordID, ok bool, err error) {
-	index, id, ok, err = r.now.Load().leafAt(log, i)
+	n := r.now.Load()
+	v, err := n.view(log)
+	switch {
+	case err != nil || i >= v.leaves:
+		return 0, id, false, err
+	case i < uint64(len(v.records)):
+		return v.records[i].Index, v.ids[i], true, nil
+	case i == 0:
+		return v.first, v.firstID, true, nil
+	}
+	index, id, ok, err = n.leafAt(log, i)
 	return index, id, ok, judge(err)
 }
 
 // Find returns which leaf of a log a record is.
 func (r *Registry) Find(log warg.LogID, id warg.RecordID) (i, index uint64, ok bool, err error) {
 	n := r.now.Load()
+	v, err := n.view(log)
+	if err != nil || v.leaves == 0 {
+		return 0, 0, false, err
+	}
+	if i, ok := v.find(id); ok {
+		return i, v.records[i].Index, true, nil
+	}
 	err = n.db.View(func(txn *badger.Txn) error {
 		ok, err = getNumbers(txn, n.findKey(log, id), &i, &index)
 		return err

@@ -88,7 +88,11 @@ func (r *Registry) PutRecords(log warg.LogID, i uint64, records []warg.Record) e
 	if err := wb.Flush(); err != nil {
 		return fmt.Errorf("storing records of log `%s`: %w", log, err)
 	}
-	return n.setHeld(log, i+uint64(len(records)))
+	if err := n.setHeld(log, i+uint64(len(records))); err != nil {
+		return err
+	}
+	n.views.drop(log)
+	return nil
 }
 
 func (n *numbered) putRecord(log warg.LogID, i uint64, rec warg.Record, put func(key, value []byte) error) error {
@@ -121,6 +125,13 @@ func (n *numbered) setHeld(log warg.LogID, held uint64) error {
 // FindToken returns which record of a log has a fetch token.
 func (r *Registry) FindToken(log warg.LogID, token string) (i uint64, ok bool, err error) {
 	n := r.now.Load()
+	v, err := n.view(log)
+	if err != nil {
+		return 0, false, err
+	}
+	if i, ok := v.findToken(token); ok || v.whole() {
+		return i, ok, nil
+	}
 	err = n.db.View(func(txn *badger.Txn) error {
 		ok, err = getNumbers(txn, n.tokenKey(log, token), &i)
 		return err
@@ -135,12 +146,15 @@ func (r *Registry) FindToken(log warg.LogID, token string) (i uint64, ok bool, e
 // out to be damaged, it and those after it are no longer held and the error is
 // KindUnavailable: they will be fetched again.
 func (r *Registry) Records(log warg.LogID, i uint64, max int) ([]warg.Record, error) {
-	_, held, err := r.Log(log)
-	if err != nil || i >= held {
+	n := r.now.Load()
+	v, err := n.view(log)
+	if err != nil || i >= v.held || max <= 0 {
 		return nil, err
 	}
-	n := r.now.Load()
-	end := i + min(held-i, uint64(max))
+	end := i + min(v.held-i, uint64(max))
+	if v.whole() {
+		return v.records[i:end:end], nil
+	}
 	records := make([]warg.Record, 0, end-i)
 	err = n.db.View(func(txn *badger.Txn) error {
 		for ; i < end; i++ {
@@ -157,6 +171,7 @@ func (r *Registry) Records(log warg.LogID, i uint64, max int) ([]warg.Record, er
 		if err := n.setHeld(log, i); err != nil {
 			return nil, err
 		}
+		n.views.drop(log)
 		return nil, &warg.Error{Kind: warg.KindUnavailable, RetryAfter: 1, Message: "a cached record was damaged and must be fetched again", Err: err}
 	}
 	return records, err

@@ -26,6 +26,7 @@ type numbered struct {
 	number uint32
 	prefix []byte
 	tree   *tree.Tree
+	views  *views
 }
 
 // Registry opens the part of a registry, made if it does not exist. Trees that are
@@ -86,6 +87,9 @@ func (r *Registry) use(number uint32) error {
 		return fmt.Errorf("opening trees of upstream `%s`: %w", r.domain, err)
 	}
 	n.tree = t
+	if n.views, err = newViews(); err != nil {
+		return err
+	}
 	r.now.Store(n)
 	return nil
 }

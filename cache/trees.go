@@ -61,7 +61,15 @@ func (r *Registry) Extend(ctx context.Context, leaves []warg.Leaf, accept func(w
 	if err := n.write(update, leaves); err != nil {
 		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, judge(err))
 	}
-	return update.Publish()
+	if err := update.Publish(); err != nil {
+		return fmt.Errorf("extending trees of upstream `%s`: %w", r.domain, err)
+	}
+	logs := make([]warg.LogID, 0, len(leaves))
+	for _, l := range leaves {
+		logs = append(logs, l.LogID)
+	}
+	n.views.drop(logs...)
+	return nil
 }
 
 // write commits an update: its nodes and the index of the logs first, in as many

@@ -85,13 +85,14 @@ func (r *Replica) mayRefresh() bool {
 
 // warning says why an answer may be out of date, or "".
 func (r *Replica) warning() string {
-	since := time.Unix(0, r.checked.Load()).UTC().Format(time.RFC3339)
 	q := r.trusted.current().Quarantine
+	if q == nil && r.age() <= r.o.MaxAge {
+		return ""
+	}
+	since := time.Unix(0, r.checked.Load()).UTC().Format(time.RFC3339)
 	switch {
 	case q != nil:
 		return fmt.Sprintf("registry `%s` contradicted itself and is not believed any more (%s); this is its state as of %s", r.o.Domain, q.Class, since)
-	case r.age() <= r.o.MaxAge:
-		return ""
 	case r.o.Offline:
 		return fmt.Sprintf("registry `%s` is offline here; this is its state as of %s", r.o.Domain, since)
 	}

@@ -1,0 +1,138 @@
+package cache
+
+import (
+	"slices"
+	"sync"
+
+	"github.com/dgraph-io/badger/v4"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// How much of the logs is kept decoded in memory for each registry: at most 64 MiB,
+// and less than 10 MiB where logs have a handful of records of usual size.
+const (
+	viewedLogs  = 4096
+	viewBytes   = 16 << 10 // of one log's records; larger logs are read from the database
+	viewRecords = 64
+)
+
+// logView is what readers want to know of a log, as it was at one moment. It does
+// not change.
+type logView struct {
+	leaves, held uint64
+	first        uint64          // registry index of the first leaf, if there is one
+	firstID      warg.RecordID   // its record
+	records      []warg.Record   // all that are held, or nil if they are too large
+	ids          []warg.RecordID // of records
+}
+
+// views are the logs that were read lately. A view is dropped when its log changes.
+// A reader that read the database before a change, and comes to add its view after
+// it, finds another generation and keeps what it read to itself.
+type views struct {
+	mu         sync.Mutex
+	generation uint64
+	logs       *lru.Cache[warg.LogID, *logView]
+}
+
+func newViews() (*views, error) {
+	logs, err := lru.New[warg.LogID, *logView](viewedLogs)
+	return &views{logs: logs}, err
+}
+
+func (v *views) now() uint64 {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return v.generation
+}
+
+func (v *views) add(log warg.LogID, view *logView, generation uint64) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.generation == generation {
+		v.logs.Add(log, view)
+	}
+}
+
+// drop must be called after a change to the logs was committed.
+func (v *views) drop(logs ...warg.LogID) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.generation++
+	for _, log := range logs {
+		v.logs.Remove(log)
+	}
+}
+
+// view returns what readers want to know of a log.
+func (n *numbered) view(log warg.LogID) (*logView, error) {
+	if v, ok := n.views.logs.Get(log); ok {
+		return v, nil
+	}
+	generation := n.views.now()
+	v, err := n.readView(log)
+	if err != nil {
+		return nil, judge(err)
+	}
+	if v.leaves > 0 { // strangers' ids must not push out what is there
+		n.views.add(log, v, generation)
+	}
+	return v, nil
+}
+
+func (n *numbered) readView(log warg.LogID) (*logView, error) {
+	v := new(logView)
+	var err error
+	if v.leaves, err = n.count(log); err != nil {
+		return nil, err
+	}
+	if v.leaves == 0 {
+		return v, nil
+	}
+	if v.first, v.firstID, _, err = n.leafAt(log, 0); err != nil {
+		return nil, err
+	}
+	return v, n.db.View(func(txn *badger.Txn) error {
+		if _, err := getNumbers(txn, n.heldKey(log), &v.held); err != nil {
+			return err
+		}
+		v.held = min(v.held, v.leaves)
+		return n.readRecords(txn, log, v)
+	})
+}
+
+// readRecords reads the records of a small log into its view.
+func (n *numbered) readRecords(txn *badger.Txn, log warg.LogID, v *logView) error {
+	size := 0
+	for i := range min(v.held, viewRecords+1) {
+		rec, err := n.record(txn, log, i)
+		if err != nil {
+			v.records, v.ids = nil, nil
+			return nil // whoever asks for the records will find out, and see to it
+		}
+		size += len(rec.Content) + len(rec.JSON) + len(rec.Token)
+		if size > viewBytes || i == viewRecords {
+			v.records, v.ids = nil, nil
+			return nil
+		}
+		v.records = append(v.records, rec)
+		v.ids = append(v.ids, rec.RecordID(log))
+	}
+	return nil
+}
+
+// whole reports whether the view has all records that are held.
+func (v *logView) whole() bool { return uint64(len(v.records)) == v.held }
+
+// find returns which of the view's records has an id, or is found by a token.
+func (v *logView) find(id warg.RecordID) (uint64, bool) {
+	i := slices.Index(v.ids, id)
+	return uint64(max(i, 0)), i >= 0
+}
+
+func (v *logView) findToken(token string) (uint64, bool) {
+	i := slices.IndexFunc(v.records, func(r warg.Record) bool { return r.Token == token })
+	return uint64(max(i, 0)), i >= 0
+}
