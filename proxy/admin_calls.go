@@ -183,11 +183,13 @@ type mirrorSync struct {
 	Domains []string `json:"domains"` // none: all
 }
 
-// mirrorLine is one line of its answer. The last has Status or Error.
+// mirrorLine is one line of its answer. The last has Status, or Error with the HTTP
+// status that would go with it.
 type mirrorLine struct {
 	*MirrorProgress
 	Status string `json:"status,omitempty"`
 	Error  string `json:"error,omitempty"`
+	Code   int    `json:"code,omitempty"`
 }
 
 // syncMirrors fills replicas and streams what it does, one JSON object a line. As
@@ -213,7 +215,7 @@ func (a *admin) syncMirrors(w http.ResponseWriter, r *http.Request) {
 	}
 	err = a.ops.Mirrors.SyncMirrors(r.Context(), req.Domains, func(p MirrorProgress) { say(mirrorLine{MirrorProgress: &p}) })
 	if err != nil {
-		say(mirrorLine{Error: err.Error()})
+		say(mirrorLine{Error: err.Error(), Code: api.Status(api.AsError(err).Kind)})
 		return
 	}
 	say(mirrorLine{Status: "ok"})

@@ -197,7 +197,7 @@ func TestAdminCalls(t *testing.T) {
 		if status, answer := ask(t, client, "POST", "/admin/namespaces", `{"namespace":"x"}`); status != 500 || answer != message(500, "the authority is fenced") {
 			t.Errorf("an operator sees internal errors: %d %s", status, answer)
 		}
-		if status, answer := ask(t, client, "POST", "/admin/mirrors/sync", `{}`); status != 200 || !strings.HasSuffix(answer, `{"error":"the authority is fenced"}`) {
+		if status, answer := ask(t, client, "POST", "/admin/mirrors/sync", `{}`); status != 200 || !strings.HasSuffix(answer, `{"error":"the authority is fenced","code":500}`) {
 			t.Errorf("%d %s", status, answer)
 		}
 		d.fail = warg.Errorf(warg.KindConflict, "the namespace `x` is already defined and cannot be redefined")

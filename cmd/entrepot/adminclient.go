@@ -148,6 +148,7 @@ func (a *adminClient) SyncMirrors(ctx context.Context, domains []string, progres
 			proxy.MirrorProgress
 			Status string `json:"status"`
 			Error  string `json:"error"`
+			Code   int    `json:"code"`
 		}
 		switch err := lines.Decode(&line); {
 		case errors.Is(err, io.EOF):
@@ -155,10 +156,22 @@ func (a *adminClient) SyncMirrors(ctx context.Context, domains []string, progres
 		case err != nil:
 			return fmt.Errorf("reading the server's answer: %w", err)
 		case line.Error != "":
-			return errors.New(line.Error)
+			return answerOf(line.Code, line.Error)
 		case line.Status != "":
 			return nil
 		}
 		progress(line.MirrorProgress)
 	}
+}
+
+// answerOf returns the error that a status and a message stand for.
+func answerOf(code int, message string) error {
+	text, err := json.Marshal(struct {
+		Status  int    `json:"status"`
+		Message string `json:"message"`
+	}{code, message})
+	if err != nil {
+		return err
+	}
+	return api.ParseError(api.FamilyOther, code, text)
 }

@@ -103,6 +103,7 @@ func execute(ctx context.Context, args []string, p *process) error {
 		return usageError(err)
 	}
 	k.BindTo(ctx, (*context.Context)(nil))
+	p.command = k.Selected().Path()
 	return k.Run(p, k)
 }
 

@@ -18,6 +18,7 @@ const (
 	holderFile   = "holder"     // locked by the process that uses the directory
 	listenFile   = "listen"     // the address in use, host:port
 	adminSocket  = "admin.sock" // unless configured
+	tempFolder   = "tmp"        // ledgers of upstreams while they are verified
 	authorityDir = "authority"
 	contentDir   = "content"
 	upstreamsDir = "upstreams"
@@ -44,6 +45,10 @@ func holdFolder(c *config.Config, command string, now time.Time) (io.Closer, err
 	lock, err := durable.OS{}.Lock(filepath.Join(run, holderFile), text)
 	if err != nil {
 		return nil, fmt.Errorf("taking the data directory: %w", err)
+	}
+	temp := filepath.Join(run, tempFolder) // a killed process left there what it was at
+	if err := errors.Join(os.RemoveAll(temp), os.Mkdir(temp, durable.DirPerm)); err != nil {
+		return nil, errors.Join(fmt.Errorf("making a folder for temporary files: %w", err), lock.Close())
 	}
 	return lock, nil
 }

@@ -54,7 +54,7 @@ func (c initCmd) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	s, err := p.openSite(ctx, conf, siteOptions{command: "init", create: true, init: true, log: newLogger(p.stderr, "text", "warn")})
+	s, err := p.openSite(ctx, conf, siteOptions{create: true, init: true, log: newLogger(p.stderr, "text", "warn")})
 	if holder, ok := held(err); ok {
 		return exitf(exitTemporary, "data directory %s is in use by %s", conf.Data, holder)
 	}

@@ -37,7 +37,7 @@ func (p *process) operate(ctx context.Context, flags siteFlags, do func(proxy.Ad
 	if !nobodyListens(err) {
 		return exitf(exitTemporary, "calling the server at %s: %w", address, err)
 	}
-	s, err := p.openSite(ctx, conf, siteOptions{command: "command", log: slog.New(slog.DiscardHandler)})
+	s, err := p.openSite(ctx, conf, siteOptions{log: slog.New(slog.DiscardHandler)})
 	if holder, ok := held(err); ok {
 		return exitf(exitTemporary, "data directory %s is in use by %s, which takes no admin calls at %s; try again when it has started or ended", conf.Data, holder, address)
 	}

@@ -19,6 +19,7 @@ type process struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	now            func() time.Time
+	command        string // which command runs, "namespace define"
 }
 
 func thisProcess() *process {

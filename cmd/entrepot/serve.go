@@ -69,7 +69,7 @@ const shutdownWait = 20 * time.Second
 
 // serve runs the server until ctx ends or it cannot go on.
 func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logger) (err error) {
-	s, err := p.openSite(ctx, conf, siteOptions{command: "serve", create: true, log: log})
+	s, err := p.openSite(ctx, conf, siteOptions{create: true, log: log})
 	if err != nil {
 		if holder, ok := held(err); ok {
 			return exitf(exitConfig, "data directory %s is in use by %s", conf.Data, holder)
@@ -159,10 +159,9 @@ type site struct {
 
 // siteOptions say how a site is opened.
 type siteOptions struct {
-	command string // what is being done, for others who want the directory
-	create  bool   // make the registry if there is none
-	init    bool   // it was asked for by name
-	log     *slog.Logger
+	create bool // make the registry if there is none
+	init   bool // it was asked for by name
+	log    *slog.Logger
 }
 
 // openSite opens a data directory. What was opened is closed again if it fails.
@@ -173,7 +172,7 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 			err = errors.Join(err, s.close())
 		}
 	}()
-	lock, err := holdFolder(conf, o.command, p.now())
+	lock, err := holdFolder(conf, p.command, p.now())
 	if err != nil {
 		return nil, err
 	}
@@ -247,6 +246,9 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 		return fmt.Errorf("opening the authority: %w", err)
 	}
 	s.closers = append(s.closers, s.authority.Close)
+	if o.create && conf.File == "" && len(s.authority.Namespaces()) == 0 && s.fenced() == "" {
+		return s.authority.DefineNamespace(ctx, config.DefaultNamespace) // an earlier first start was cut short
+	}
 	return nil
 }
 
@@ -259,7 +261,7 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 	if err != nil {
 		return err
 	}
-	remote.MaxContent = s.conf.Content.MaxSize
+	remote.TempDir = filepath.Join(s.conf.Data, runFolder, tempFolder)
 	transport, err := upstream.NewClient(remote)
 	if err != nil {
 		return exitf(exitConfig, "%w", err)
@@ -276,7 +278,7 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 		Offline:       u.Offline,
 		Dir:           filepath.Join(s.conf.Data, upstreamsDir, u.Domain),
 		EvidenceDir:   filepath.Join(s.conf.Data, evidenceDir),
-		MaxContent:    s.conf.Content.MaxSize,
+		TempDir:       filepath.Join(s.conf.Data, runFolder, tempFolder),
 		Now:           s.now,
 		Log:           s.log,
 	})

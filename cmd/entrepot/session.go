@@ -16,7 +16,7 @@ const defaultRegistry = "http://127.0.0.1:8090"
 // registryFlags are part of every command that speaks to a registry as any client
 // does.
 type registryFlags struct {
-	Registry    string `placeholder:"URL" default:"http://127.0.0.1:8090" help:"Base URL of the registry."`
+	Registry    string `placeholder:"URL" default:"http://127.0.0.1:8090" help:"Base URL of the registry. Default: http://127.0.0.1:8090."`
 	OnBehalf    string `placeholder:"DOMAIN" help:"Ask the registry on behalf of another one that it answers for."`
 	OperatorKey string `placeholder:"KEYID" help:"Operator key that the registry must have, as key of prints it. Default: the one seen first."`
 }

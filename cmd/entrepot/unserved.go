@@ -19,6 +19,9 @@ func unserved(c *config.Config) error {
 			add(fmt.Sprintf("upstream `%s` of kind `%s`", u.Domain, u.Kind), "upstream", u.Domain, "kind")
 			continue
 		}
+		if u.MaxBandwidth > 0 {
+			add("max_bandwidth", "upstream", u.Domain, "max_bandwidth")
+		}
 		if u.Mode == "adopt" || len(u.Adopt) > 0 {
 			add(fmt.Sprintf("adopting namespaces of `%s`", u.Domain), "upstream", u.Domain, adoptKey(u))
 		}
