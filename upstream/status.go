@@ -61,7 +61,18 @@ func (r *Replica) note(doing string, err error) {
 	case class != ClassNone:
 		r.o.Log.Warn("upstream was refused", "upstream", r.o.Domain, "doing", doing, "class", class.String(), "error", err)
 	case err != nil:
-		r.o.Log.Info("upstream could not be asked", "upstream", r.o.Domain, "doing", doing, "error", err)
+		r.o.Log.Info("upstream could not be asked", "upstream", r.o.Domain, "doing", doing, "error", err, "cause", cause(err))
+	}
+}
+
+// cause returns what is behind an error that is worded for clients.
+func cause(err error) error {
+	for {
+		e, ok := asWarg(err)
+		if !ok || e.Err == nil {
+			return err
+		}
+		err = e.Err
 	}
 }
 
