@@ -72,10 +72,10 @@ func (p *process) printMirrors(ctx context.Context, ops proxy.Admin, j jsonFlag,
 			fmt.Fprintln(w, "no upstream registries are configured")
 			return
 		}
-		fmt.Fprintln(w, "registry\tstate\tleaves\trecords\tcontents\tverified\tlast error")
+		fmt.Fprintln(w, "registry\tstate\tverified\tleaves\tpackages\trecords\tcontents\tbytes\tlast error")
 		for _, m := range shown {
-			fmt.Fprintf(w, "%s\t%s\t%d\t%d\t%d\t%s\t%s\n",
-				m.Domain, m.State, m.LogLength, m.Records, m.Contents, ago(p.now(), m.VerifiedAt), m.LastError)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", m.Domain, m.State, ago(p.now(), m.VerifiedAt),
+				m.LogLength, m.Packages, m.Records, m.Contents, m.ContentBytes, m.LastError)
 		}
 	})
 }

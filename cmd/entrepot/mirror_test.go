@@ -55,7 +55,8 @@ func TestMirrors(t *testing.T) {
 	if !strings.Contains(out, "registry") || !strings.Contains(out, "up.example  ok") {
 		t.Errorf("got %q", out)
 	}
-	if s := mirrorStatus(t, front); s.State != proxy.StateOK || s.LogLength != 3 || s.LastError != "" {
+	if s := mirrorStatus(t, front); s.State != proxy.StateOK || s.LogLength != 3 || s.LastError != "" ||
+		s.Packages != 2 || s.Records != 3 || s.Contents != 2 || s.ContentBytes == 0 {
 		t.Errorf("after the first filling: %+v", s)
 	}
 	if r := front.run(t, "mirror", "sync", "nobody.example"); r.code != exitFailed || !strings.Contains(r.stderr, "`nobody.example` is not an upstream here; there are: up.example") {

@@ -124,11 +124,20 @@ func (m *mirrors) SyncMirrors(ctx context.Context, domains []string, progress fu
 }
 
 // MirrorStatus describes all upstreams in the order of the configuration.
-func (m *mirrors) MirrorStatus(context.Context) ([]proxy.MirrorStatus, error) {
+func (m *mirrors) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, error) {
 	var all []proxy.MirrorStatus
 	for _, u := range m.site.conf.Upstreams {
-		r := m.site.replicas[u.Domain]
-		all = append(all, proxy.MirrorStatus{RegistryStatus: upstreamStatus(u, r)})
+		held, err := m.site.stores[u.Domain].Holdings(ctx)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, proxy.MirrorStatus{
+			RegistryStatus: upstreamStatus(u, m.site.replicas[u.Domain]),
+			Packages:       held.Packages,
+			Records:        held.Records,
+			Contents:       held.Contents,
+			ContentBytes:   held.ContentBytes,
+		})
 	}
 	return all, nil
 }

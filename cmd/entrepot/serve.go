@@ -9,6 +9,7 @@ import (
 	"maps"
 	"net"
 	"net/netip"
+	"os"
 	"path/filepath"
 	"slices"
 	"time"
@@ -97,7 +98,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	if err := durable.Replace(durable.OS{}, listen, []byte(public.Addr().String()+"\n"), nil); err != nil {
 		return fmt.Errorf("noting the address in use: %w", err)
 	}
-	defer durable.OS{}.Remove(listen)
+	defer func() { _ = os.Remove(listen) }()
 
 	ended := make(chan error, 2)
 	go func() { ended <- server.Serve(public) }()
@@ -153,6 +154,7 @@ type site struct {
 	authority *authority.Authority
 	cache     *cache.Cache
 	replicas  map[string]*upstream.Replica
+	stores    map[string]*cache.Registry // what the replicas keep
 	mirrors   *mirrors
 	closers   []func() error // in the order in which things were opened
 }
@@ -166,7 +168,7 @@ type siteOptions struct {
 
 // openSite opens a data directory. What was opened is closed again if it fails.
 func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptions) (_ *site, err error) {
-	s := &site{conf: conf, log: o.log, now: p.now, replicas: map[string]*upstream.Replica{}}
+	s := &site{conf: conf, log: o.log, now: p.now, replicas: map[string]*upstream.Replica{}, stores: map[string]*cache.Registry{}}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -285,7 +287,7 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 	if err != nil {
 		return fmt.Errorf("opening upstream `%s`: %w", u.Domain, err)
 	}
-	s.replicas[u.Domain] = r
+	s.replicas[u.Domain], s.stores[u.Domain] = r, store
 	s.closers = append(s.closers, r.Close)
 	return nil
 }
@@ -297,7 +299,7 @@ func (s *site) newServer(base string) (*proxy.Server, error) {
 	for domain, r := range s.replicas {
 		upstreams[domain] = r
 	}
-	certificates, err := loadTLS(conf)
+	certificates, err := loadTLS(conf, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -343,15 +345,16 @@ func (s *site) namespaceTable() map[string]string {
 // domains returns the upstreams, sorted.
 func (s *site) domains() []string { return slices.Sorted(maps.Keys(s.replicas)) }
 
-func loadTLS(conf *config.Config) (*tls.Config, error) {
+// loadTLS returns the configuration of the public listener, nil for plain HTTP.
+func loadTLS(conf *config.Config, log *slog.Logger) (*tls.Config, error) {
 	if conf.TLS.CertFile == "" {
 		return nil, nil
 	}
-	pair, err := tls.LoadX509KeyPair(conf.TLS.CertFile, conf.TLS.KeyFile)
+	pair, err := newCertificate(conf.TLS.CertFile, conf.TLS.KeyFile, log)
 	if err != nil {
-		return nil, fmt.Errorf("reading the TLS certificate and key: %w", err)
+		return nil, err
 	}
-	return &tls.Config{Certificates: []tls.Certificate{pair}}, nil
+	return &tls.Config{GetCertificate: pair.get}, nil
 }
 
 // prefixes reads what config accepted: addresses and networks.
