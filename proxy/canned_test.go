@@ -27,6 +27,8 @@ type canned struct {
 	view    warg.View
 	dir     string // where content lies as files; "" = in memory
 
+	more uint64 // entries of the ledger beyond cannedLength
+
 	mu       sync.Mutex
 	fail     error // what every method returns, if set
 	panics   bool  // every method panics
@@ -238,7 +240,7 @@ func (r *canned) Ledger(ctx context.Context, start uint64, max int) ([]byte, err
 		return nil, err
 	}
 	var b []byte
-	for i := start; i < cannedLength && int(i-start) < max; i++ {
+	for i := start; i < cannedLength+r.more && int(i-start) < max; i++ {
 		b = append(b, bytes.Repeat([]byte{byte(i)}, warg.LedgerEntrySize)...)
 	}
 	return b, nil

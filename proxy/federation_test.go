@@ -248,6 +248,28 @@ func TestFederatedOutages(t *testing.T) {
 	}
 }
 
+// TestFullLedgerPagesAreFinal: the log only grows.
+func TestFullLedgerPagesAreFinal(t *testing.T) {
+	st := newSite(t)
+	st.own.more = 2000 - cannedLength + 500
+	for path, row := range map[string]struct {
+		entries int
+		cache   string
+	}{
+		"/v1/ledger/records/0":    {1000, cacheForever},
+		"/v1/ledger/records/1000": {1000, cacheForever},
+		"/v1/ledger/records/1500": {1000, cacheForever},
+		"/v1/ledger/records/1501": {999, cacheNever},
+		"/v1/ledger/records/2000": {500, cacheNever},
+		"/v1/ledger/records/2500": {0, cacheNever},
+	} {
+		r := st.get(path)
+		if r.status != 200 || len(r.body) != row.entries*warg.LedgerEntrySize || r.header.Get("Cache-Control") != row.cache {
+			t.Errorf("%s: %d, %d bytes, %q", path, r.status, len(r.body), r.header.Get("Cache-Control"))
+		}
+	}
+}
+
 // TestRootOnly: without a path in the base URL there is one set of routes.
 func TestRootOnly(t *testing.T) {
 	st := newSite(t, func(o *Options) { o.BaseURL = "http://127.0.0.1:8090/" })

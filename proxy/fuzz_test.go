@@ -151,4 +151,3 @@ func canonical(path string) bool {
 	}
 	return false
 }
-

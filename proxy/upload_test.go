@@ -197,6 +197,42 @@ func TestExpect(t *testing.T) {
 	}
 }
 
+// TestRefusedWhileSending: a client that is in the middle of sending a body that
+// nobody wants still gets to read why.
+func TestRefusedWhileSending(t *testing.T) {
+	st := newSite(t, limited)
+	path := uploadPath(knownLog, knownRecord, warg.Sum([]byte("wanted")))
+	const sent = 200 << 10 // more than the server reads ahead, less than it drains
+	for name, row := range map[string]struct {
+		head string
+		want int
+	}{
+		"too large":       {"POST " + path + " HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\n\r\n", 413},
+		"both framings":   {"POST " + path + " HTTP/1.1\r\nHost: a\r\nContent-Length: 99999999\r\nTransfer-Encoding: chunked\r\n\r\n", 400},
+		"not JSON":        {"POST /v1/fetch/logs HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n", 415},
+		"JSON, too large": {"POST /v1/fetch/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 3000000\r\n\r\n", 413},
+	} {
+		for range 20 {
+			c, err := net.Dial("tcp", st.addr)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.SetDeadline(time.Now().Add(10 * time.Second))
+			if _, err := io.WriteString(c, row.head+strings.Repeat("x", sent)); err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			all, err := io.ReadAll(c)
+			if err != nil {
+				t.Fatalf("%s: the answer was lost: %v", name, err)
+			}
+			if got := parseReplies(t, "POST", all); len(got) != 1 || got[0].status != row.want || !got[0].last {
+				t.Errorf("%s: %+v", name, got)
+			}
+			_ = c.Close()
+		}
+	}
+}
+
 // TestSlowHeads: a head that does not arrive in time is given up.
 func TestSlowHeads(t *testing.T) {
 	st := newSite(t, func(o *Options) { o.Limits.HeaderTimeout = 50 * time.Millisecond })
