@@ -22,6 +22,9 @@ type load struct {
 	length  time.Duration
 }
 
+// stallLimit is how long after a load's end an answer may still come.
+const stallLimit = 15 * time.Second
+
 // sample is what one run of a load showed.
 type sample struct {
 	requests int
@@ -82,6 +85,9 @@ func (l load) loop(end time.Time) ([]time.Duration, error) {
 		return nil, err
 	}
 	defer c.Close()
+	if err := c.SetDeadline(end.Add(stallLimit)); err != nil {
+		return nil, err
+	}
 	r := bufio.NewReaderSize(c, 64<<10)
 	var times []time.Duration
 	for time.Now().Before(end) {
