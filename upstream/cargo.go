@@ -31,6 +31,9 @@ type Cargo interface {
 	Stat(digest warg.Digest) (warg.ContentInfo, error)
 }
 
+// signedSeq is a sequence of checkpoints that may end in an error.
+type signedSeq = iter.Seq2[warg.SignedCheckpoint, error]
+
 // CargoLog is a package log in a cargo.
 type CargoLog struct {
 	LogID warg.LogID
