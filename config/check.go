@@ -41,7 +41,11 @@ func (c *Config) checkAddresses(l *problems) {
 	}
 	c.wantFile(l, c.TLS.CertFile, "tls", "cert_file")
 	c.wantFile(l, c.TLS.KeyFile, "tls", "key_file")
-	if u, err := url.Parse(c.BaseURL); err == nil && u.Scheme == "http" && !isLoopback(u.Hostname()) {
+	u, err := url.Parse(c.BaseURL)
+	switch plain := err == nil && u.Scheme == "http"; {
+	case plain && c.TLS.CertFile != "":
+		c.warn(c.Where("base_url"), "base_url begins with http://, but with [tls] only https is spoken here")
+	case plain && !isLoopback(u.Hostname()):
 		c.warn(c.Where("base_url"), "clients of the protocol refuse plain http except on loopback addresses")
 	}
 }

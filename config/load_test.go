@@ -16,7 +16,7 @@ import (
 // everything sets each key of each section.
 const everything = `
 listen   = "127.0.0.1:8090"
-base_url = "http://127.0.0.1:8090"
+base_url = "https://127.0.0.1:8090"
 data     = "data"
 admin    = "unix:run/admin.sock"
 tls      = { cert_file = "secret", key_file = "secret" }
@@ -269,6 +269,7 @@ func TestWarnings(t *testing.T) {
 		{"upstream named like a namespace of ours", "[authority]\nnamespaces=[\"acme\"]\n[upstream.acme]\nurl=\"https://w.example\"\ntrust_first_key=true\n", "", "entrepot.toml:3:11: upstream `acme` is named like a namespace"},
 		{"base_url without domain", "base_url=\"https://pkg.example.com\"\n", "", "calls itself `localhost`"},
 		{"plain http to others", "base_url=\"http://pkg.example.com\"\n[authority]\ndomain=\"pkg.example.com\"\n", "", "entrepot.toml:1:10: clients of the protocol refuse plain http"},
+		{"plain http with a certificate", "base_url=\"http://localhost:1\"\ntls={cert_file=\"entrepot.toml\",key_file=\"entrepot.toml\"}\n[authority]\ndomain=\"a.example\"\n", "", "entrepot.toml:1:10: base_url begins with http://"},
 		{"variable that is no setting", "", "ENTREPOT_LISTN=x", "ENTREPOT_LISTN: is not a setting"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

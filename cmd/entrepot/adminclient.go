@@ -132,6 +132,19 @@ func (a *adminClient) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, e
 	return list.Mirrors, err
 }
 
+// fenced returns why the server's own registry may not sign, or "". The first
+// registry of a status is the server's own.
+func (a *adminClient) fenced(ctx context.Context) string {
+	var status struct {
+		Registries []proxy.RegistryStatus `json:"registries"`
+	}
+	err := a.call(ctx, http.MethodGet, "/statusz", nil, &status)
+	if err != nil || len(status.Registries) == 0 || status.Registries[0].State != proxy.StateFenced {
+		return ""
+	}
+	return status.Registries[0].LastError
+}
+
 // SyncMirrors reads the lines that the server writes while it works; the last says
 // how it ended.
 func (a *adminClient) SyncMirrors(ctx context.Context, domains []string, progress func(proxy.MirrorProgress)) error {

@@ -77,6 +77,9 @@ func run(ctx context.Context, args []string, p *process) int {
 	if err == nil || errors.Is(err, errHelped) {
 		return exitOK
 	}
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = exitf(exitTemporary, "interrupted")
+	}
 	var settings *config.Error
 	if errors.As(err, &settings) {
 		fmt.Fprintln(p.stderr, settings) // file:line:column first, where editors look

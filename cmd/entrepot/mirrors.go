@@ -69,10 +69,9 @@ func (m *mirrors) start() {
 		m.work.Go(func() {
 			tick := time.NewTicker(max(u.MaxAge, minFill))
 			defer tick.Stop()
+			last := ""
 			for {
-				if err := m.fill(m.base, u, func(mirror.Step) {}); err != nil && m.base.Err() == nil {
-					m.site.log.Warn("mirror could not be filled", "upstream", u.Domain, "error", err)
-				}
+				last = m.note(u.Domain, last, m.fill(m.base, u, func(mirror.Step) {}))
 				select {
 				case <-tick.C:
 				case <-m.base.Done():
@@ -81,6 +80,23 @@ func (m *mirrors) start() {
 			}
 		})
 	}
+}
+
+// note logs how a filling ended, unless the one before it ended the same way, and
+// returns what is to be compared with the next.
+func (m *mirrors) note(domain, last string, err error) string {
+	switch {
+	case m.base.Err() != nil:
+		return last // the server is stopping
+	case err == nil && last != "":
+		m.site.log.Info("mirror is filled again", "upstream", domain)
+	case err != nil && err.Error() != last:
+		m.site.log.Warn("mirror could not be filled", "upstream", domain, "error", err)
+	}
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // fill brings one upstream up to date.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/warg"
 )
 
 // siteFlags are part of every command that works on a data directory.
@@ -32,7 +33,8 @@ func (p *process) operate(ctx context.Context, flags siteFlags, do func(proxy.Ad
 	if err == nil {
 		_ = conn.Close() // it was only to see whether somebody answers
 		a := newAdminClient(address)
-		return do(proxy.Admin{Namespaces: a, Operators: a, Mirrors: a})
+		err := do(proxy.Admin{Namespaces: a, Operators: a, Mirrors: a})
+		return orFenced(err, func() string { return a.fenced(ctx) })
 	}
 	if !nobodyListens(err) {
 		return exitf(exitTemporary, "calling the server at %s: %w", address, err)
@@ -44,11 +46,19 @@ func (p *process) operate(ctx context.Context, flags siteFlags, do func(proxy.Ad
 	if err != nil {
 		return err
 	}
-	err = do(s.admin())
-	if fenced := s.fenced(); err != nil && fenced != "" {
-		err = exitf(exitConfig, "%w: %s", err, fenced)
+	return errors.Join(orFenced(do(s.admin()), s.fenced), s.close())
+}
+
+// orFenced says, with an error that only means "not now", that it is the fence and
+// that an operator has to do something about it.
+func orFenced(err error, fenced func() string) error {
+	if !errors.Is(err, &warg.Error{Kind: warg.KindUnavailable}) {
+		return err
 	}
-	return errors.Join(err, s.close())
+	if why := fenced(); why != "" {
+		return exitf(exitConfig, "%w: %s", err, why)
+	}
+	return err
 }
 
 // nobodyListens reports whether an error of dialling means that no server runs,
