@@ -22,12 +22,16 @@ import (
 // it is exact.
 const useGranularity = time.Hour
 
-// budget knows all content that is kept, in order of its last use.
+// budget knows all content that is kept: what is pinned, and the rest in order of its
+// last use.
 type budget struct {
 	mu    sync.Mutex
-	total int64
+	total int64      // bytes of what is not pinned
 	order *list.List // of *use, the last used first
 	uses  map[warg.Digest]*list.Element
+
+	pins   map[warg.Digest]struct{} // content that is pinned, whether it is here or not
+	pinned map[warg.Digest]int64    // sizes of what is pinned and here
 }
 
 type use struct {
@@ -37,17 +41,20 @@ type use struct {
 }
 
 func newBudget() *budget {
-	return &budget{order: list.New(), uses: make(map[warg.Digest]*list.Element)}
+	return &budget{
+		order: list.New(), uses: make(map[warg.Digest]*list.Element),
+		pins: make(map[warg.Digest]struct{}), pinned: make(map[warg.Digest]int64),
+	}
 }
 
 func (b *budget) size(d warg.Digest) (int64, bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	e, ok := b.uses[d]
-	if !ok {
-		return 0, false
+	if e, ok := b.uses[d]; ok {
+		return e.Value.(*use).size, true
 	}
-	return e.Value.(*use).size, true
+	size, ok := b.pinned[d]
+	return size, ok
 }
 
 // touch moves content to the front, adding it if it is new, and reports whether its
@@ -55,6 +62,11 @@ func (b *budget) size(d warg.Digest) (int64, bool) {
 func (b *budget) touch(d warg.Digest, size int64, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	if _, ok := b.pins[d]; ok {
+		_, held := b.pinned[d]
+		b.pinned[d] = size
+		return !held
+	}
 	e, ok := b.uses[d]
 	if !ok {
 		e = b.order.PushFront(&use{digest: d, size: size})
@@ -73,6 +85,12 @@ func (b *budget) touch(d warg.Digest, size int64, now time.Time) bool {
 func (b *budget) remove(d warg.Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	delete(b.pinned, d)
+	b.forget(d)
+}
+
+// forget takes content out of the order of use. The caller holds the lock.
+func (b *budget) forget(d warg.Digest) {
 	if e, ok := b.uses[d]; ok {
 		b.total -= e.Value.(*use).size
 		b.order.Remove(e)
@@ -154,6 +172,9 @@ func (c *Cache) filePath(d warg.Digest) string {
 // for: the database that knew whose they were is gone.
 func (c *Cache) loadBudget() error {
 	c.budget = newBudget()
+	if err := c.loadPins(); err != nil {
+		return err
+	}
 	var uses []use
 	err := c.db.View(func(txn *badger.Txn) error {
 		it := txn.NewIterator(badger.IteratorOptions{Prefix: []byte{kindUse}})

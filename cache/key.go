@@ -19,6 +19,7 @@ const (
 	kindScope    = 'C'
 	kindBlob     = 'B'
 	kindUse      = 'U'
+	kindPin      = 'P'
 
 	kindTree   = 'T'
 	kindLog    = 'L'
