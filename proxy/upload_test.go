@@ -233,6 +233,22 @@ func TestRefusedWhileSending(t *testing.T) {
 	}
 }
 
+// TestUnwantedUploadsAreReadOver: a refused upload of moderate size costs the
+// client its answer neither way, and not the connection.
+func TestUnwantedUploadsAreReadOver(t *testing.T) {
+	st := newSite(t, limited)
+	body := strings.Repeat("x", 3<<20)
+	path := uploadPath(otherLog, knownRecord, warg.Sum([]byte("wanted")))
+	for name, raw := range map[string]string{
+		"with a length": request("POST", path, &body),
+		"chunked":       "POST " + path + " HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n" + chunkedBody(body, 1<<16) + "0\r\n\r\n",
+	} {
+		if r := st.one("POST", raw); r.status != 404 || r.body != typed("log", otherLog) || r.last {
+			t.Errorf("%s: %+v", name, r)
+		}
+	}
+}
+
 // TestSlowHeads: a head that does not arrive in time is given up.
 func TestSlowHeads(t *testing.T) {
 	st := newSite(t, func(o *Options) { o.Limits.HeaderTimeout = 50 * time.Millisecond })
