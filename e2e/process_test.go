@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"time"
@@ -33,8 +34,9 @@ type server struct {
 	err  error         // what Wait said; read only after done
 }
 
-// startServer runs the command with its output appended to the log file. Processes are
-// placed in a group of their own, so that a stop by the terminal reaches only the test.
+// startServer runs the command with its output appended to the log file. The process is
+// placed in a group of its own, so that a Ctrl-C at the terminal reaches only the test, and
+// dies with the test, however that ends.
 func startServer(name, log string, cmd *exec.Cmd) (*server, error) {
 	file, err := os.OpenFile(log, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o644)
 	if err != nil {
@@ -42,15 +44,22 @@ func startServer(name, log string, cmd *exec.Cmd) (*server, error) {
 	}
 	defer file.Close()
 	cmd.Stdout, cmd.Stderr = file, file
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	if err := cmd.Start(); err != nil {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	s := &server{name: name, cmd: cmd, log: log, done: make(chan struct{})}
+	started := make(chan error)
+	go func() {
+		// The signal is sent at the end of the thread that started the process.
+		runtime.LockOSThread()
+		err := cmd.Start()
+		started <- err
+		if err == nil {
+			s.err = cmd.Wait()
+			close(s.done)
+		}
+	}()
+	if err := <-started; err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
 	}
-	s := &server{name: name, cmd: cmd, log: log, done: make(chan struct{})}
-	go func() {
-		s.err = cmd.Wait()
-		close(s.done)
-	}()
 	return s, nil
 }
 
