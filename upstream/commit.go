@@ -21,7 +21,8 @@ type Imported struct {
 	ContentBytes uint64 `json:"contentBytes"`
 }
 
-// Pinner is a [Store] that evicts content. What was pinned it keeps.
+// Pinner is a [Store] that evicts content. What was pinned it keeps, whether it was
+// put before or after.
 type Pinner interface {
 	PinContent(digest warg.Digest) error
 }
@@ -170,6 +171,11 @@ func (m *move) run(ctx context.Context) error {
 // be there to fetch it from again.
 func (m *move) content(ctx context.Context, c Cargo, stat warg.ContentInfo) error {
 	store := m.s.of.o.Store
+	if p, ok := store.(Pinner); ok {
+		if err := p.PinContent(stat.Digest); err != nil {
+			return err
+		}
+	}
 	_, err := store.StatContent(stat.Digest)
 	if errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
 		err = c.Fetch(ctx, stat.Digest, func(body io.Reader, size int64) error {
@@ -183,9 +189,6 @@ func (m *move) content(ctx context.Context, c Cargo, stat warg.ContentInfo) erro
 	}
 	if m.progress != nil {
 		m.progress(stat.Size)
-	}
-	if p, ok := store.(Pinner); ok {
-		return p.PinContent(stat.Digest)
 	}
 	return nil
 }

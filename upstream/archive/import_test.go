@@ -18,6 +18,8 @@ import (
 	"github.com/entrepot/entrepot/warg/wargtest"
 )
 
+var _ upstream.Pinner = (*cache.Registry)(nil)
+
 // later is after all checkpoints of these tests.
 func later() time.Time { return time.Unix(1_700_100_000, 0) }
 
