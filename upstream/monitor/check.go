@@ -65,17 +65,35 @@ func CheckEvidence(file []byte, trusted []warg.KeyID) (Verdict, error) {
 	return v, nil
 }
 
+// readEvidence reads an evidence file. Members are named exactly and stand once, so
+// that all readers find the same in it.
 func readEvidence(file []byte) (e evidenceFile, err error) {
 	if len(file) > MaxEvidence {
 		return e, fmt.Errorf("an evidence file of %d bytes, more than %d", len(file), MaxEvidence)
 	}
-	d := json.NewDecoder(bytes.NewReader(file))
-	d.DisallowUnknownFields()
-	if err := d.Decode(&e); err != nil {
-		return e, fmt.Errorf("reading evidence: %w", err)
+	members := map[string]any{
+		"format": &e.Format, "registry": &e.Registry, "class": &e.Class, "reason": &e.Reason, "foundAt": &e.FoundAt,
+		"publicKeys": &e.PublicKeys, "checkpoints": &e.Checkpoints, "consistency": &e.Consistency,
+		"operatorLogs": &e.OperatorLogs, "ledger": &e.Ledger,
 	}
-	if _, err := d.Token(); !errors.Is(err, io.EOF) {
-		return e, errors.New("reading evidence: something follows the JSON object")
+	d := json.NewDecoder(bytes.NewReader(file))
+	if t, err := d.Token(); err != nil || t != json.Delim('{') {
+		return e, fmt.Errorf("reading evidence: it is not a JSON object (%v)", err)
+	}
+	for d.More() {
+		name, err := d.Token()
+		into, ok := members[fmt.Sprint(name)]
+		if err != nil || !ok {
+			return e, fmt.Errorf("reading evidence: member %q is unknown or stands twice (%v)", name, err)
+		}
+		delete(members, fmt.Sprint(name))
+		if err := d.Decode(into); err != nil {
+			return e, fmt.Errorf("reading evidence: member %q: %w", name, err)
+		}
+	}
+	_, err = d.Token() // the end of the object
+	if _, end := d.Token(); err != nil || !errors.Is(end, io.EOF) {
+		return e, errors.New("reading evidence: something follows the JSON object, or its end is missing")
 	}
 	if e.Format != evidenceFormat {
 		return e, fmt.Errorf("evidence of format %d; this program knows format %d", e.Format, evidenceFormat)
@@ -129,7 +147,8 @@ func (x *examination) learn(k warg.PublicKey) error {
 }
 
 // operatorLog takes over the keys that a trusted key's operator log ever let sign
-// checkpoints.
+// checkpoints. A log that another key began adds nothing; a reader may trust one of
+// the later keys instead.
 func (x *examination) operatorLog(bodies []json.RawMessage) error {
 	var records []warg.Record
 	for i, body := range bodies {
@@ -143,12 +162,10 @@ func (x *examination) operatorLog(bodies []json.RawMessage) error {
 	if err != nil {
 		return err
 	}
-	if len(x.trusted) > 0 && !slices.Contains(x.trusted, op.beganBy) {
-		return fmt.Errorf("it was begun by key `%s`, which is not trusted", op.beganBy)
-	}
+	counts := len(x.trusted) == 0 || slices.Contains(x.trusted, op.beganBy)
 	for id, key := range op.keys {
 		x.keys[id] = key
-		if op.everMay(id) && !slices.Contains(x.trusted, id) {
+		if counts && op.everMay(id) && !slices.Contains(x.trusted, id) {
 			x.speaksFor[id] = op.beganBy
 		}
 	}

@@ -2,13 +2,11 @@ package monitor
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
 	"net/http"
 	"net/http/httptest"
-	"os"
 	"slices"
 	"strings"
 	"sync"
@@ -188,7 +186,6 @@ func (s *site) route(path string) (api.Op, string, answer) {
 			return s.leaves().Ledger(ctx, from, pageEntries)
 		}
 	}
-	s.t.Errorf("request for %q", path)
 	return api.OpNone, api.ContentTypeJSON, func(context.Context, []byte) ([]byte, error) {
 		return nil, warg.Errorf(warg.KindNotFound, "not found")
 	}
@@ -358,8 +355,3 @@ func must[T any](v T, err error) func(testing.TB) T {
 		return v
 	}
 }
-
-var (
-	_ = os.ReadFile
-	_ = json.Marshal
-)

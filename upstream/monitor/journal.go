@@ -169,9 +169,6 @@ func (j *journal) read(c committed, apply func(l line, offset int64, size int) e
 	if j.chain.Hex() != c.Chain {
 		return j.damaged(journalFile, "it is not what was committed")
 	}
-	if err := j.file.Truncate(j.size); err != nil {
-		return fmt.Errorf("cutting the monitor's state back to what was committed: %w", err)
-	}
 	return nil
 }
 

@@ -82,25 +82,33 @@ func (w *Watcher) judgeShorter(ctx context.Context, c checkpoint, seq int, own *
 	if err := w.op.verify(c); err != nil {
 		return refuse("the checkpoint of length %d: %w", c.length, err)
 	}
-	kind := kindRebuilt
+	kind, err := kindRebuilt, error(nil)
 	if c.length <= w.state.leaves {
-		if err := w.matchesLedger(c, own); err != nil {
-			return err
-		}
+		err = w.matchesLedger(c, own)
 	} else {
-		kind = kindExtended
-		longer, err := w.state.signed(w.state.longest())
-		if err != nil {
-			return err
-		}
-		if err := w.provenConsistent(ctx, c, longer, c); err != nil {
-			return err
-		}
+		kind, err = kindExtended, w.extendedByLongest(ctx, c)
 	}
-	if err := w.notRewound(c, seq); err != nil {
-		return err
+	var found *contradiction
+	if errors.As(err, &found) {
+		return found
+	}
+	if rewound := w.notRewound(c, seq); rewound != nil {
+		return rewound // which two signatures prove, whatever the registry says about it
+	}
+	if err != nil {
+		return w.later(c, err)
 	}
 	return w.state.commit(checkpointLine(kind, c))
+}
+
+// extendedByLongest asks the registry to prove that its longest log extends the one of
+// a checkpoint.
+func (w *Watcher) extendedByLongest(ctx context.Context, c checkpoint) error {
+	longer, err := w.state.signed(w.state.longest())
+	if err != nil {
+		return err
+	}
+	return w.provenConsistent(ctx, c, longer, c)
 }
 
 // matchesLedger compares a checkpoint with our own ledger, which is long enough.
@@ -121,8 +129,10 @@ func (w *Watcher) matchesLedger(c checkpoint, own *roots) error {
 			return err
 		}
 		d := w.contradicts(longer, c, fmt.Sprintf("the log of length %d does not extend the log of length %d", longer.length, c.length))
-		d.consistency, err = buildConsistency(w.state.ledger, c.length, longer.length)
-		return errors.Join(err, d)
+		if d.consistency, err = buildConsistency(w.state.ledger, c.length, longer.length); err != nil {
+			return err
+		}
+		return d
 	case own.mapRoot != c.mapRoot:
 		return &contradiction{
 			class: ClassEquivocation, reason: fmt.Sprintf("the map of length %d is not that of the signed log", c.length),

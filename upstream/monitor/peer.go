@@ -171,12 +171,11 @@ func (p *peer) operatorRecords(ctx context.Context, length uint64, token string)
 			return nil, refuse("reading the operator log: %w", err)
 		}
 		for _, r := range page.Operator {
-			if r.Index >= length {
-				return nil, refuse("the operator log has a record at index %d, beyond the checkpoint of length %d", r.Index, length)
+			n := len(records)
+			if r.Index >= length || n > 0 && r.Index <= records[n-1].Index || n == maxOperatorRecords {
+				return nil, refuse("the operator log has a record at index %d that is beyond the checkpoint of length %d, out of order, or one too many", r.Index, length)
 			}
-		}
-		if records = append(records, page.Operator...); len(records) > maxOperatorRecords {
-			return nil, refuse("the operator log has more than %d records", maxOperatorRecords)
+			records = append(records, r)
 		}
 		if len(page.Operator) < operatorPage {
 			return records, nil

@@ -90,36 +90,49 @@ type state struct {
 }
 
 // openState opens the state of a registry or begins it, and takes its lock.
-func openState(fsys durable.FS, dir, holder string, about identity) (s *state, err error) {
+func openState(fsys durable.FS, dir, holder string, about identity) (*state, error) {
 	if err := durable.MkdirAll(fsys, dir); err != nil {
 		return nil, fmt.Errorf("making the monitor's folder: %w", err)
 	}
-	s = &state{dir: dir, fsys: fsys, seen: map[uint64]struct{}{}}
-	if s.lock, err = fsys.Lock(filepath.Join(dir, lockFile), holder); err != nil {
+	lock, err := fsys.Lock(filepath.Join(dir, lockFile), holder)
+	if err != nil {
 		return nil, fmt.Errorf("taking the monitor's folder: %w", err)
 	}
-	defer func() {
-		if err != nil {
-			err = errors.Join(err, s.close())
-		}
-	}()
-	var c committed
-	if s.journal, c, err = openJournal(fsys, dir, s.apply); err != nil {
-		return nil, err
+	s := &state{dir: dir, fsys: fsys, lock: lock, seen: map[uint64]struct{}{}}
+	if err := s.open(about); err != nil {
+		return nil, errors.Join(err, s.close())
 	}
-	if s.ledger, err = openOrCreate(fsys, filepath.Join(dir, ledgerFile), c.Ledger == 0); err != nil {
-		return nil, err
+	return s, nil
+}
+
+// open reads what there is. Nothing is changed before all of it was found in order.
+func (s *state) open(about identity) error {
+	var c committed
+	var err error
+	if s.journal, c, err = openJournal(s.fsys, s.dir, s.apply); err != nil {
+		return err
+	}
+	if s.ledger, err = openOrCreate(s.fsys, filepath.Join(s.dir, ledgerFile), c.Ledger == 0); err != nil {
+		return err
 	}
 	if s.lines == 0 {
-		return s, s.begin(about)
+		return s.begin(about)
 	}
 	if s.about != about {
-		return nil, &StateError{dir, fmt.Errorf("it is about registry `%s`", s.about.Registry)}
+		return &StateError{s.dir, fmt.Errorf("it is about registry `%s`", s.about.Registry)}
 	}
 	if s.leaves != c.Ledger {
-		return nil, &StateError{filepath.Join(dir, committedFile), fmt.Errorf("it counts %d leaves, the journal %d", c.Ledger, s.leaves)}
+		return &StateError{filepath.Join(s.dir, committedFile), fmt.Errorf("it counts %d leaves, the journal %d", c.Ledger, s.leaves)}
 	}
-	return s, s.ledger.Truncate(int64(s.leaves * leafSize))
+	return nil
+}
+
+// cutBack removes what was being written when the last process ended.
+func (s *state) cutBack() error {
+	if err := errors.Join(s.journal.file.Truncate(s.journal.size), s.ledger.Truncate(int64(s.leaves*leafSize))); err != nil {
+		return fmt.Errorf("cutting the monitor's state back to what counts: %w", err)
+	}
+	return nil
 }
 
 func (s *state) begin(about identity) error {

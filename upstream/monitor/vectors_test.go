@@ -19,7 +19,7 @@ type vectors struct {
 		Roots       []*string
 		Consistency []*triple
 	}
-	Map struct{ Empty []*string }
+	Map      struct{ Empty []*string }
 	Registry struct {
 		Entries []struct {
 			LogID, RecordID warg.Digest

@@ -110,6 +110,9 @@ func Open(address string, o Options) (*Watcher, error) {
 	if err := w.load(); err != nil {
 		return nil, errors.Join(err, s.close())
 	}
+	if err := s.cutBack(); err != nil {
+		return nil, errors.Join(err, s.close())
+	}
 	return w, nil
 }
 
