@@ -129,28 +129,62 @@ func newAdmin(s *Server, ops Admin) *admin {
 	return a
 }
 
+// adminCall is one row of the admin listener's routes.
+type adminCall struct {
+	pattern string // method and path
+	in, out string // bodies, for the reference page
+	about   string
+	serve   func(*admin) http.HandlerFunc
+}
+
+// adminCalls returns the routes of the admin listener.
+func adminCalls() []adminCall {
+	reply := func(f func(*admin, *http.Request) (any, error)) func(*admin) http.HandlerFunc {
+		return func(a *admin) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) {
+				a.reply(w, r, func(r *http.Request) (any, error) { return f(a, r) })
+			}
+		}
+	}
+	plain := func(f http.HandlerFunc) func(*admin) http.HandlerFunc {
+		return func(*admin) http.HandlerFunc { return f }
+	}
+	alive := func(*admin, *http.Request) (any, error) { return okStatus{"ok"}, nil }
+	const ok, profile = `{"status":"ok"}`, "a profile"
+	return []adminCall{
+		{"GET /healthz", "", ok, "is the process alive", reply(alive)},
+		{"GET /readyz", "", ok, "can the server serve; 503 and why, if not", reply((*admin).ready)},
+		{"GET /statusz", "", `{"version":"…","baseUrl":"…","registries":[{"domain":"…","logLength":1,"checkpointTime":"…","verifiedAt":"…","mode":"…","state":"ok","lastError":"…"}]}`,
+			"how each registry is doing; states are ok, stale, quarantined, fenced", reply((*admin).status)},
+		{"GET /metrics", "", "Prometheus text", "counters and gauges", (*admin).metrics},
+		{"GET /admin/namespaces", "", `{"namespaces":[{"namespace":"…","registry":"…"}]}`, "namespaces of the operator log; without `registry`: defined here", reply((*admin).listNamespaces)},
+		{"POST /admin/namespaces", `{"namespace":"…"}`, `{"status":"defined"}`, "define a namespace; with `registry` as well: import it from there", reply((*admin).addNamespace)},
+		{"POST /admin/operators/grant", `{"key":"ecdsa-p256:…","permissions":["commit"]}`, `{"status":"granted"}`, "let a key act for the registry", reply((*admin).grantOperator)},
+		{"POST /admin/operators/revoke", `{"keyId":"sha256:…","permissions":["commit"]}`, `{"status":"revoked"}`, "take permissions from a key", reply((*admin).revokeOperator)},
+		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
+		{"POST /admin/mirrors/sync", `{"domains":["…"]}`, `{"domain":"…","stage":"…","done":1,"total":2}`,
+			"fill replicas, all if none is named; one JSON object a line while it works, the last `{\"status\":\"ok\"}` or `{\"error\":\"…\",\"code\":502}`", (*admin).syncing},
+		{"GET /debug/pprof/", "", profile, "profiles of the Go runtime", plain(pprof.Index)},
+		{"GET /debug/pprof/cmdline", "", profile, "the command line", plain(pprof.Cmdline)},
+		{"GET /debug/pprof/profile", "", profile, "processor time", plain(pprof.Profile)},
+		{"GET /debug/pprof/symbol", "", profile, "names of program counters", plain(pprof.Symbol)},
+		{"GET /debug/pprof/trace", "", profile, "an execution trace", plain(pprof.Trace)},
+	}
+}
+
 func (a *admin) routes() http.Handler {
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", promhttp.HandlerFor(a.s.metrics.registry, promhttp.HandlerOpts{}))
-	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
-	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
-	handle := func(pattern string, f func(*http.Request) (any, error)) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) { a.reply(w, r, f) })
+	for _, c := range adminCalls() {
+		mux.HandleFunc(c.pattern, c.serve(a))
 	}
-	handle("GET /healthz", func(*http.Request) (any, error) { return okStatus{"ok"}, nil })
-	handle("GET /readyz", a.ready)
-	handle("GET /statusz", a.status)
-	handle("GET /admin/namespaces", a.listNamespaces)
-	handle("POST /admin/namespaces", a.addNamespace)
-	handle("POST /admin/operators/grant", a.grantOperator)
-	handle("POST /admin/operators/revoke", a.revokeOperator)
-	handle("GET /admin/mirrors", a.mirrorStatus)
-	mux.HandleFunc("POST /admin/mirrors/sync", a.syncMirrors)
 	return mux
 }
+
+func (a *admin) metrics() http.HandlerFunc {
+	return promhttp.HandlerFor(a.s.metrics.registry, promhttp.HandlerOpts{}).ServeHTTP
+}
+
+func (a *admin) syncing() http.HandlerFunc { return a.syncMirrors }
 
 // guard keeps web pages out. A loopback port can be reached by any page that the
 // operator has open; such requests carry an Origin, or a Host that is a name of

@@ -40,7 +40,30 @@ func Reference() []byte {
 	for _, e := range endpoints() {
 		e.writeReference(&b)
 	}
+	b.WriteString(referenceAdmin)
+	for _, c := range adminCalls() {
+		fmt.Fprintf(&b, "| `%s` | %s | %s | %s |\n", c.pattern, ticked(c.in), ticked(c.out), c.about)
+	}
 	return []byte(b.String())
+}
+
+// referenceAdmin opens the part about the admin listener.
+const referenceAdmin = `
+## The admin listener
+
+It is a Unix socket or a loopback port, and who reaches it may do everything. Requests with ` + "`Origin`" + ` or ` + "`Sec-Fetch-Site`" + ` come from web
+pages and get 403. POST needs ` + "`application/json`" + `. Errors are ` + "`{\"status\":…,\"message\":\"…\"}`" + ` and tell the operator everything.
+
+| call | request | answer | |
+| --- | --- | --- | --- |
+`
+
+// ticked sets JSON in code style, and words as they are.
+func ticked(body string) string {
+	if !strings.HasPrefix(body, "{") {
+		return body
+	}
+	return "`" + body + "`"
 }
 
 func writeRefusals(b *strings.Builder) {
