@@ -28,7 +28,8 @@ func (c *Client) Upload(ctx context.Context, log warg.LogID, id warg.RecordID, d
 }
 
 // UploadTo sends content to an upload site of a record's status. Like all clients
-// it sends neither token nor registry with it: the right to upload is in the URL.
+// it sends neither token nor registry with it: the right to upload is in the URL. An
+// [*io.SectionReader] goes with its length, anything else in chunks.
 func (c *Client) UploadTo(ctx context.Context, site warg.UploadSite, body io.Reader) error {
 	if site.Method != http.MethodPost && site.Method != http.MethodPut {
 		return refuse(ClassAnswer, "upload with method %q is not supported", site.Method)
@@ -44,6 +45,11 @@ func (c *Client) UploadTo(ctx context.Context, site warg.UploadSite, body io.Rea
 	req, err := http.NewRequestWithContext(ctx, site.Method, u.String(), w)
 	if err != nil {
 		return refuse(ClassAddress, "reading upload URL %q: %w", site.URL, err)
+	}
+	if section, ok := body.(*io.SectionReader); ok {
+		if req.ContentLength = section.Size(); req.ContentLength == 0 {
+			req.Body = http.NoBody // else a length of 0 means that it is not known
+		}
 	}
 	req.Header.Set("Content-Type", api.ContentTypeBytes)
 	resp, err := c.send(ctx, req)

@@ -115,6 +115,25 @@ func (m *memo[K]) put(k K, err error, until time.Time) {
 	m.m[k] = failure{err, until}
 }
 
+func (m *memo[K]) clear() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	clear(m.m)
+}
+
+// slots bounds how many do something at a time.
+type slots chan struct{}
+
+// enter waits for a slot. The caller leaves with the function returned.
+func (s slots) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case s <- struct{}{}:
+		return func() { <-s }, nil
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+}
+
 // Back-off after failures: doubled from first to longest, each drawn between half
 // and the whole, so that many replicas do not come back at once.
 const (

@@ -24,11 +24,14 @@ type served struct {
 	mu       sync.Mutex
 	requests map[api.Op]int
 	headers  map[api.Op]http.Header // of the last request
+	lengths  map[api.Op]int64       // of the last request's body, -1 if not announced
 
 	// attack, if not nil, sees every request first and reports whether it answered.
 	attack func(op api.Op, w http.ResponseWriter, r *http.Request) bool
 	// change, if not nil, may change a JSON body, or what a download brings.
 	change func(op api.Op, body []byte) []byte
+	// elsewhere, if not nil, takes requests to /elsewhere.
+	elsewhere func(r *http.Request)
 	// contentURL, if not nil, is where content is said to be.
 	contentURL func(d warg.Digest) []api.Source
 }
@@ -40,7 +43,7 @@ type publisher interface {
 
 func serve(t *testing.T, m publisher) *served {
 	t.Helper()
-	s := &served{reg: m, pub: m, requests: map[api.Op]int{}, headers: map[api.Op]http.Header{}}
+	s := &served{reg: m, pub: m, requests: map[api.Op]int{}, headers: map[api.Op]http.Header{}, lengths: map[api.Op]int64{}}
 	mux := http.NewServeMux()
 	handle := func(op api.Op, f func(r *http.Request) ([]byte, error)) {
 		for method := range strings.SplitSeq(op.Route().Methods, ",") {
@@ -62,6 +65,7 @@ func serve(t *testing.T, m publisher) *served {
 	handle(api.OpVerify, s.verify)
 	handle(api.OpLedger, s.ledger)
 	handle(api.OpLedgerRecords, s.ledgerRecords)
+	mux.HandleFunc("/elsewhere", func(_ http.ResponseWriter, r *http.Request) { s.elsewhere(r) })
 	s.http = httptest.NewServer(mux)
 	t.Cleanup(s.http.Close)
 	return s
@@ -71,7 +75,7 @@ func (s *served) handler(op api.Op, f func(r *http.Request) ([]byte, error)) htt
 	return func(w http.ResponseWriter, r *http.Request) {
 		s.mu.Lock()
 		s.requests[op]++
-		s.headers[op] = r.Header.Clone()
+		s.headers[op], s.lengths[op] = r.Header.Clone(), r.ContentLength
 		attack, change := s.attack, s.change
 		s.mu.Unlock()
 		if attack != nil && attack(op, w, r) {
@@ -109,6 +113,12 @@ func (s *served) header(op api.Op) http.Header {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.headers[op]
+}
+
+func (s *served) length(op api.Op) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.lengths[op]
 }
 
 func body(r *http.Request) []byte {

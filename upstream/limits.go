@@ -23,6 +23,14 @@ const (
 	maxContentSources   = 8 // sources tried for one digest
 )
 
+// Bounds on what publishing through us may take from an upstream's connections, of
+// which there are DefaultMaxConnections, so that reading goes on beside it.
+const (
+	maxExchanges = 4  // about records, at a time; the rest waits
+	maxSends     = 2  // uploads on their way to the registry, at a time
+	maxSpools    = 32 // uploads being received; each may take the largest content's room on disk
+)
+
 // Bounds in time.
 const (
 	dialTimeout      = 10 * time.Second

@@ -20,6 +20,21 @@ func (r *Replica) Refresh(ctx context.Context) error {
 	return wait(ctx, []*flight{r.startRefresh(r.refreshed.Load())})
 }
 
+// Renew waits for a refresh that began after the call. Refresh may join one that has
+// seen upstream as it was before, which is not enough for somebody who just changed
+// something there.
+func (r *Replica) Renew(ctx context.Context) error {
+	if r.o.Offline || r.trusted.current().Quarantine != nil {
+		return r.mayAsk()
+	}
+	for begun := r.begun.Load(); ; {
+		err := wait(ctx, []*flight{r.startRefresh(r.refreshed.Load())})
+		if r.ended.Load() > begun || ctx.Err() != nil {
+			return err
+		}
+	}
+}
+
 // startRefresh starts a refresh unless one is under way, or ended well since the
 // reader looked and saw that many.
 func (r *Replica) startRefresh(seen uint64) *flight {
@@ -30,7 +45,9 @@ func (r *Replica) startRefresh(seen uint64) *flight {
 		r.refreshes.land(struct{}{}, nil)
 	default:
 		r.detach(refreshTimeout, func(ctx context.Context) {
+			nth := r.begun.Add(1)
 			err := r.refresh(ctx)
+			r.ended.Store(nth)
 			if err == nil {
 				r.refreshed.Add(1)
 			}

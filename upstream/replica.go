@@ -20,6 +20,9 @@ type Options struct {
 	Transport Transport
 	Store     Store
 
+	Publishing Publishing // how records are published through us, nil = they are not
+	Offers     Offers     // where uploads go then; needed with Publishing
+
 	OperatorKey   warg.KeyID // the pin: signer of the first operator record, or of the checkpoint
 	TrustFirstKey bool       // without a pin, pin the key that is seen first
 
@@ -30,10 +33,11 @@ type Options struct {
 
 	Dir         string     // what must survive: head and accepted lengths, upstreams/<domain>
 	EvidenceDir string     // where proofs of misbehaviour are written
-	TempDir     string     // for ledgers being verified, "" = os.TempDir
+	TempDir     string     // for ledgers and uploads being verified, "" = os.TempDir
 	FS          durable.FS // nil = the operating system's
 
 	MaxContent int64            // bytes of one content, 0 = DefaultMaxContent
+	MaxUpload  int64            // bytes of one content that is uploaded through us, 0 = MaxContent
 	MaxLength  uint64           // leaves of the registry's log, 0 = DefaultMaxLength
 	Now        func() time.Time // nil = time.Now
 	Log        *slog.Logger     // nil = discarded
@@ -80,6 +84,8 @@ type Replica struct {
 
 	refreshes   flights[struct{}]
 	refreshed   atomic.Uint64 // how many refreshes ended well
+	begun       atomic.Uint64 // how many refreshes were begun
+	ended       atomic.Uint64 // which of those was the last to end
 	refreshGate gate          // after a refresh failed, for whatever reason
 	reach       gate          // after upstream could not be reached
 	logs        flights[warg.LogID]
@@ -88,9 +94,16 @@ type Replica struct {
 	nameless    memo[warg.LogID]
 	contents    flights[warg.Digest]
 	missing     memo[warg.Digest]
+
+	exchanges slots // about records, with upstream
+	spools    slots // uploads being received
+	sends     slots // uploads on their way to upstream
 }
 
-var _ warg.Registry = (*Replica)(nil)
+var (
+	_ warg.Registry  = (*Replica)(nil)
+	_ warg.Publisher = (*Replica)(nil)
+)
 
 // view is a verified state of the registry. It does not change.
 type view struct {
@@ -107,13 +120,19 @@ func Open(_ context.Context, o Options) (*Replica, error) {
 	if o.OperatorKey == "" && !o.TrustFirstKey {
 		return nil, fmt.Errorf("upstream `%s` has neither a pinned operator key nor leave to trust the first one", o.Domain)
 	}
+	if o.Publishing != nil && o.Offers == nil {
+		return nil, fmt.Errorf("upstream `%s` takes records through us, but there is nothing to upload their content to", o.Domain)
+	}
 	o = o.withDefaults()
 	t, err := openTrusted(o.FS, o.Dir, o.Domain, o.Log)
 	if err != nil {
 		return nil, err
 	}
 	base, stop := context.WithCancel(context.Background())
-	r := &Replica{o: o, trusted: t, base: base, stop: stop}
+	r := &Replica{
+		o: o, trusted: t, base: base, stop: stop,
+		exchanges: make(slots, maxExchanges), spools: make(slots, maxSpools), sends: make(slots, maxSends),
+	}
 	if err := r.resume(); err != nil {
 		stop()
 		return nil, err
@@ -127,6 +146,9 @@ func (o Options) withDefaults() Options {
 	}
 	if o.MaxContent <= 0 {
 		o.MaxContent = DefaultMaxContent
+	}
+	if o.MaxUpload <= 0 {
+		o.MaxUpload = o.MaxContent
 	}
 	if o.MaxLength == 0 {
 		o.MaxLength = DefaultMaxLength

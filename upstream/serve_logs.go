@@ -147,20 +147,6 @@ func (r *Replica) readLog(log warg.LogID, token string, length uint64, limit int
 	return records, nil
 }
 
-// Record implements [warg.Registry]. What the ledger has is published; upstream
-// knows whether anything else is on its way, but nobody can have sent it through us.
-func (r *Replica) Record(ctx context.Context, log warg.LogID, id warg.RecordID) (warg.RecordStatus, error) {
-	v, err := r.fresh(ctx)
-	if err != nil {
-		return warg.RecordStatus{}, err
-	}
-	index, err := r.find(v, log, id)
-	if err := r.sound(v, err); err != nil {
-		return warg.RecordStatus{}, err
-	}
-	return warg.RecordStatus{RecordID: id, State: warg.StatePublished, Index: index}, nil
-}
-
 // find returns the registry index of a package record at a view.
 func (r *Replica) find(v *view, log warg.LogID, id warg.RecordID) (uint64, error) {
 	known, err := r.inLedger(v, log)
