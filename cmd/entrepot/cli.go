@@ -4,12 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"strings"
 
 	"github.com/alecthomas/kong"
 
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/upstream"
+	"github.com/entrepot/entrepot/warg"
 )
 
 // cli is the command line: every command that exists, in the order of the help.
@@ -84,10 +86,30 @@ func run(ctx context.Context, args []string, p *process) int {
 	if errors.As(err, &settings) {
 		fmt.Fprintln(p.stderr, settings) // file:line:column first, where editors look
 	} else {
-		fmt.Fprintf(p.stderr, "entrepot: %s\n", strings.ReplaceAll(err.Error(), "\n", "; "))
+		fmt.Fprintf(p.stderr, "entrepot: %s\n", strings.ReplaceAll(withCause(err), "\n", "; "))
 		_, _ = p.stderr.Write(upstream.EvidenceOf(err)) // usually none
 	}
 	return exitCode(err)
+}
+
+// withCause returns an error in one piece. What an answer of the protocol keeps to
+// itself, because it is for the log of a server, is for the eyes of the person who
+// runs a command: why a registry cannot be reached, above all.
+func withCause(err error) string {
+	text := err.Error()
+	var answer *warg.Error
+	if !errors.As(err, &answer) || answer.Err == nil {
+		return text
+	}
+	cause := answer.Err
+	var exchange *url.Error
+	if errors.As(cause, &exchange) {
+		cause = exchange.Err // without method and address, which stand in the text
+	}
+	if strings.Contains(text, cause.Error()) {
+		return text
+	}
+	return text + ": " + cause.Error()
 }
 
 func execute(ctx context.Context, args []string, p *process) error {

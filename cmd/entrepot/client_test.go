@@ -141,7 +141,7 @@ func TestClientErrors(t *testing.T) {
 		{"bad name", "download Not:Valid:Name", 2, "invalid package name"},
 		{"bad requirement", "download local:tool@^x.y", 2, "invalid requirement"},
 		{"no folder for the output", "download local:tool -o no/such/x.wasm", 74, "no/such"},
-		{"no such registry", "download --registry http://127.0.0.1:1 local:tool", 75, "cannot be reached"},
+		{"no such registry", "download --registry http://127.0.0.1:1 local:tool", 75, "cannot be reached: dial tcp 127.0.0.1:1: connect: connection refused"},
 		{"not a registry", "download --registry ftp://x local:tool", 2, "ftp"},
 		{"another operator key", "download --operator-key " + string(pin) + " local:tool", 65, string(pin)},
 		{"operator key that is none", "download --operator-key sha256:ab local:tool", 2, "not a key id"},
