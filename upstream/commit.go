@@ -73,6 +73,25 @@ func (s *Stage) judgeOlder(h head, loaded *view) error {
 	return warg.Errorf(warg.KindNotFound, "it leads to length %d, and length %d was served here before the cache was lost; import the archives up to that length together", loaded.cp.LogLength, h.view.LogLength)
 }
 
+// Room returns how many bytes of content the replica does not hold, and will get.
+func (s *Stage) Room() (n int64, err error) {
+	for _, c := range s.cargoes {
+		for stat, err := range c.Contents() {
+			if err != nil {
+				return n, err
+			}
+			_, err := s.of.o.Store.StatContent(stat.Digest)
+			switch {
+			case errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}):
+				n += stat.Size
+			case err != nil:
+				return n, err
+			}
+		}
+	}
+	return n, nil
+}
+
 // Commit takes what was loaded over into the replica. Where the archive is older, or
 // the same, only what is not held is added. Nothing but a lack of space, a broken
 // disk, or a change of the archive while it is read can keep it from succeeding; then

@@ -180,9 +180,6 @@ func (a *Archive) ID() warg.Digest { return a.id }
 // a full one.
 func (a *Archive) Base() (id warg.Digest, ok bool) { return a.base, a.delta }
 
-// Size returns the bytes of the archive without the headers of its parts.
-func (a *Archive) Size() int64 { return a.s.size }
-
 // Domains returns the registries that the archive is about, in ascending order.
 func (a *Archive) Domains() []string {
 	all := make([]string, len(a.sections))

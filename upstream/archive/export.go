@@ -16,6 +16,7 @@ type ExportOptions struct {
 	Sources  []Source
 	Packages []warg.PackageName // whose records and content are carried; none = all that are held
 	Since    *Archive           // make a delta that builds on it; nil = a full archive
+	Stub     bool               // Since is not that archive, but a stub of it
 	Progress func(Step)         // may be nil
 }
 
@@ -62,7 +63,11 @@ func Export(ctx context.Context, out io.Writer, o ExportOptions) (Exported, erro
 		}
 		e.u8(formDelta)
 		e.u32(uint32(len(surveys)))
-		e.digest(o.Since.ID())
+		id := o.Since.ID()
+		if o.Stub {
+			id, _ = o.Since.Base()
+		}
+		e.digest(id)
 	})
 	var done Exported
 	for _, s := range surveys {

@@ -376,3 +376,42 @@ func TestDeltaIsRefused(t *testing.T) {
 		t.Errorf("a registry that joined later: %+v", c.Counts())
 	}
 }
+
+// TestStub: a delta can be made without the archive that it builds on.
+func TestStub(t *testing.T) {
+	o := small(t)
+	first := open(t, full(t, o))
+	o.release("test:a", "2.0.0", wargtest.Component("a3"))
+	second := open(t, since(t, first, o))
+	o.release("test:a", "2.1.0", wargtest.Component("a4"))
+	for name, old := range map[string]*Archive{"of a full archive": first, "of a delta": second} {
+		var stub bytes.Buffer
+		if err := old.WriteStub(&stub); err != nil {
+			t.Fatal(err)
+		}
+		want, _ := export(t, 0, ExportOptions{Sources: []Source{o.source()}, Since: old})
+		got, _ := export(t, 0, ExportOptions{Sources: []Source{o.source()}, Since: open(t, stub.Bytes()), Stub: true})
+		if !bytes.Equal(got[0], want[0]) {
+			t.Errorf("%s: the delta differs", name)
+		}
+	}
+}
+
+// TestJoined: an archive reads as one file, however it was split.
+func TestJoined(t *testing.T) {
+	o := small(t)
+	want := full(t, o)
+	parts, _ := export(t, partHeader+500, ExportOptions{Sources: []Source{o.source()}})
+	a := open(t, parts...)
+	got, err := io.ReadAll(io.NewSectionReader(a, 0, a.Size()))
+	if err != nil || !bytes.Equal(got, want) {
+		t.Errorf("the parts joined differ: %v", err)
+	}
+	for _, at := range []int64{0, 1, partHeader - 1, partHeader, partHeader + 1, a.Size() - 1} {
+		var b [3]byte
+		n, err := a.ReadAt(b[:], at)
+		if !bytes.Equal(b[:n], want[at:min(at+3, int64(len(want)))]) || (err != nil) != (n < 3) {
+			t.Errorf("at %d: %d bytes, %v", at, n, err)
+		}
+	}
+}

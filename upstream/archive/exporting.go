@@ -49,17 +49,22 @@ func (x *exporting) base(context.Context) error {
 	if x.since == nil {
 		return nil
 	}
-	x.w.write(kindBase, func(e *encoder) { e.checkpoint(x.since.Head()) })
-	logs := x.w.row(kindBaseLogs, baseLogsPerFrame)
-	for l, err := range x.since.inventoryLogs() {
+	return writeBase(x.w, x.since)
+}
+
+// writeBase writes what a cargo and all before it have.
+func writeBase(w *writer, c *Cargo) error {
+	w.write(kindBase, func(e *encoder) { e.checkpoint(c.Head()) })
+	logs := w.row(kindBaseLogs, baseLogsPerFrame)
+	for l, err := range c.inventoryLogs() {
 		if err != nil {
 			return err
 		}
 		logs.add(func(e *encoder) { e.baseLog(baseLog{l.LogID, l.Count, l.Named}) })
 	}
 	logs.flush()
-	contents := x.w.row(kindBaseContents, baseContentsPerFrame)
-	for d, err := range x.since.inventoryContents() {
+	contents := w.row(kindBaseContents, baseContentsPerFrame)
+	for d, err := range c.inventoryContents() {
 		if err != nil {
 			return err
 		}

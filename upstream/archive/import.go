@@ -30,6 +30,9 @@ type ImportOptions struct {
 	Scratch func(dir string) (Scratch, error)
 	TempDir string // where Dir is made, "" = os.TempDir
 
+	// Free returns the bytes that there is room for. nil = nobody looks.
+	Free func() (uint64, error)
+
 	MaxContent int64            // bytes of one content where there is no replica, 0 = the default
 	Now        func() time.Time // nil = time.Now
 	Progress   func(Step)       // may be nil
@@ -55,8 +58,8 @@ type Verified struct {
 //
 // The error is a [DamageError], an [*warg.Error] of KindUpstreamInvalid, whose
 // evidence [upstream.EvidenceOf] returns, one of KindForbidden for a registry that the
-// site does not know or has no key of, or one of KindNotFound if something is missing
-// on which the archives build.
+// site does not know or has no key of, one of KindNotFound if something is missing on
+// which the archives build, or one of KindNoSpace.
 func Import(ctx context.Context, o ImportOptions) (done []upstream.Imported, err error) {
 	for _, domain := range o.domains() {
 		if o.replica(domain) == nil {
@@ -64,6 +67,9 @@ func Import(ctx context.Context, o ImportOptions) (done []upstream.Imported, err
 		}
 	}
 	err = o.stage(ctx, func(stages []*upstream.Stage) error {
+		if err := o.fits(stages); err != nil {
+			return err
+		}
 		for i, s := range stages {
 			domain := o.domains()[i]
 			copied := int64(0)
@@ -93,6 +99,29 @@ func Verify(ctx context.Context, o ImportOptions) (done []Verified, err error) {
 		return nil
 	})
 	return done, err
+}
+
+// fits fails if there is no room for what the archives bring.
+func (o *ImportOptions) fits(stages []*upstream.Stage) error {
+	if o.Free == nil {
+		return nil
+	}
+	need := uint64(0)
+	for _, s := range stages {
+		n, err := s.Room()
+		if err != nil {
+			return err
+		}
+		need += uint64(n)
+	}
+	free, err := o.Free()
+	if err != nil {
+		return err
+	}
+	if need > free {
+		return warg.Errorf(warg.KindNoSpace, "the archive brings %d bytes of content, and there is room for %d", need, free)
+	}
+	return nil
 }
 
 // domains returns the registries that any of the archives is about, in ascending

@@ -601,3 +601,24 @@ func (n noting) look() {
 		n.o.history = append(n.o.history, h)
 	}
 }
+
+func TestImportNeedsRoom(t *testing.T) {
+	o := small(t)
+	file := full(t, o)
+	s := newSite(t, newPool(t), "up.example")
+	opts := s.options(open(t, file))
+	room := opts.Archives[0].Cargo("up.example").Counts().ContentBytes
+	opts.Free = func() (uint64, error) { return room - 1, nil }
+	if _, err := Import(t.Context(), opts); !errors.Is(err, &warg.Error{Kind: warg.KindNoSpace}) {
+		t.Errorf("got %v", err)
+	}
+	s.empty(o.contents["test:a@1.0.0"])
+	opts.Free = func() (uint64, error) { return room, nil }
+	if _, err := Import(t.Context(), opts); err != nil {
+		t.Error(err)
+	}
+	opts.Free = func() (uint64, error) { return 0, nil }
+	if _, err := Import(t.Context(), opts); err != nil {
+		t.Errorf("what is held already takes room: %v", err)
+	}
+}
