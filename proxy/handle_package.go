@@ -1,7 +1,9 @@
 package proxy
 
 import (
+	"context"
 	"net/http"
+	"time"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
@@ -57,8 +59,35 @@ func (c *call) record() error {
 	if err != nil {
 		return err
 	}
+	if status.State == warg.StateProcessing {
+		status = c.settled(status)
+	}
 	c.json(func(dst []byte) []byte { return api.AppendRecordStatus(dst, c.log, status) })
 	return nil
+}
+
+// settler is a registry that can say when it has decided about a record.
+type settler interface {
+	Settled(ctx context.Context, log warg.LogID, id warg.RecordID) (warg.RecordStatus, error)
+}
+
+// settleTime is how long an answer that would be "processing" waits for the
+// decision, which takes milliseconds: clients that read "processing" sleep for a
+// second before they ask again.
+const settleTime = 300 * time.Millisecond
+
+// settled returns what becomes of a record within settleTime, else what it is now.
+func (c *call) settled(now warg.RecordStatus) warg.RecordStatus {
+	r, ok := c.registry.(settler)
+	if !ok {
+		return now
+	}
+	ctx, cancel := c.context(settleTime)
+	defer cancel()
+	if later, err := r.Settled(ctx, c.log, c.recordID); err == nil {
+		return later
+	}
+	return now
 }
 
 // upload answers OpUpload. The body goes to the publisher as it arrives; one that
