@@ -82,7 +82,7 @@ func (c *call) settled(now warg.RecordStatus) warg.RecordStatus {
 	if !ok {
 		return now
 	}
-	ctx, cancel := c.context(settleTime)
+	ctx, cancel := context.WithTimeout(c.s.base, settleTime)
 	defer cancel()
 	if later, err := r.Settled(ctx, c.log, c.recordID); err == nil {
 		return later
