@@ -21,6 +21,7 @@ type Admin struct {
 	Namespaces NamespaceAdmin
 	Operators  OperatorAdmin
 	Mirrors    MirrorAdmin
+	Archives   ArchiveAdmin
 	Status     func() []RegistryStatus // of all registries, our own first
 }
 
@@ -164,6 +165,12 @@ func adminCalls() []adminCall {
 		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
 		{"POST /admin/mirrors/sync", `{"domains":["…"]}`, `{"domain":"…","stage":"…","done":1,"total":2}`,
 			"fill replicas, all if none is named; one JSON object a line while it works, the last `{\"status\":\"ok\"}` or `{\"error\":\"…\",\"code\":502}`", (*admin).syncing},
+		{"POST /admin/archive/export", `{"domains":["…"],"own":false,"packages":["…"]} and a stub, framed`, "an archive; how it ended in the trailer " + TrailerArchive,
+			"make an archive of what is held; for `entrepot archive export`", (*admin).archiving},
+		{"POST /admin/archive/import", "archives, framed", `{"domain":"…","stage":"…","done":1,"total":2}`,
+			"verify archives and store what they carry; one JSON object a line while it works, the last `{\"end\":{…}}`; for `entrepot archive import`", taking(false)},
+		{"POST /admin/archive/verify", "archives, framed", `{"domain":"…","stage":"…","done":1,"total":2}`,
+			"only verify them; for `entrepot archive verify`", taking(true)},
 		{"GET /debug/pprof/", "", profile, "profiles of the Go runtime", plain(pprof.Index)},
 		{"GET /debug/pprof/cmdline", "", profile, "the command line", plain(pprof.Cmdline)},
 		{"GET /debug/pprof/profile", "", profile, "processor time", plain(pprof.Profile)},
