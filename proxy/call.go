@@ -37,10 +37,11 @@ type call struct {
 	named  bool   // the Warg-Registry header was given
 	domain string // of the upstream, from header or path
 
-	log      warg.LogID
-	recordID warg.RecordID
-	digest   warg.Digest
-	first    uint64 // index of a ledger page's first entry
+	log        warg.LogID
+	recordID   warg.RecordID
+	digest     warg.Digest
+	capability string // as the path has it
+	first      uint64 // index of a ledger page's first entry
 
 	in    *body      // the request's body, once it was looked at
 	taken int64      // bytes taken from the body budget
@@ -118,6 +119,8 @@ func (c *call) parsePath() (err error) {
 			c.recordID, err = api.SegmentRecordID(raw)
 		case "digest":
 			c.digest, err = api.SegmentDigest(raw)
+		case "capability":
+			c.capability = raw
 		case "start":
 			c.first, err = api.SegmentStart(raw)
 		case "domain":

@@ -72,7 +72,7 @@ func endpoints() []endpoint {
 
 // addCommonFaults adds what is the same for whole groups of rows.
 func (e *endpoint) addCommonFaults() {
-	if names := e.params(); len(names) > 0 && e.Op != api.OpContent && e.Op != api.OpUpstreamContent {
+	if names := e.params(); len(names) > 0 && !e.lenientPath() {
 		e.add(warg.KindBadRequest, "a path parameter is malformed")
 	}
 	if e.Header {
@@ -92,6 +92,11 @@ func (e *endpoint) addCommonFaults() {
 		e.add(warg.KindUpstreamTimeout, "the upstream did not answer in time")
 		e.add(warg.KindInternal, "something broke here; the log has the request id of the answer")
 	}
+}
+
+// lenientPath reports whether a malformed parameter is just one that leads nowhere.
+func (e *endpoint) lenientPath() bool {
+	return e.Op == api.OpContent || e.Op == api.OpUpstreamContent || e.Op == api.OpUploadCapability
 }
 
 func (e *endpoint) add(kind warg.Kind, when string) { e.faults = append(e.faults, fault{kind, when}) }
@@ -144,7 +149,8 @@ func packageEndpoints() []endpoint {
 			Route:   publish,
 			summary: "submit a package record",
 			about: "What was answered with 202 is durable. Poll the record until it is `published` or `rejected`. Submitting a known record again changes nothing and answers its current state. " +
-				"Upload URLs are relative to the base URL.",
+				"Upload URLs are relative to the base URL. For another registry the record is handed on as it was signed, with our credentials and not the caller's; " +
+				"it is `published` when a checkpoint of that registry which was verified here covers it.",
 			request: api.ContentTypeJSON, schema: "PublishRequest",
 			answers: jsonAnswer(publish, "RecordStatus", "accepted, or known already"),
 			faults: []fault{
@@ -171,6 +177,7 @@ func packageEndpoints() []endpoint {
 			handle: (*call).record,
 		},
 		uploadEndpoint(),
+		uploadCapabilityEndpoint(),
 	}
 }
 
@@ -194,6 +201,32 @@ func uploadEndpoint() endpoint {
 			{warg.KindNoSpace, "no space is left"},
 		},
 		handle: (*call).upload,
+	}
+}
+
+func uploadCapabilityEndpoint() endpoint {
+	upload := api.OpUploadCapability.Route()
+	return endpoint{
+		Route:   upload,
+		summary: "upload content that a record of another registry waits for",
+		about: "The URL comes from the record's state and is itself the right to upload; it holds for a day, over restarts. The body is as for our own records. " +
+			"All of it is received and its digest checked before the registry gets it. Content that the registry has by then is no error.",
+		request: api.ContentTypeBytes,
+		answers: []answer{{upload.Status, "", "", "the registry has it"}},
+		faults: []fault{
+			{warg.KindNotFound, "the URL does not hold, or does not any more"},
+			{warg.KindBadRequest, "the bytes have another digest, or the body ended early"},
+			{warg.KindUnauthorized, "the registry does not let us"},
+			{warg.KindLogNotFound, "the registry does not know the log any more"},
+			{warg.KindRecordNotFound, "the registry does not know the record any more"},
+			{warg.KindNotSourcing, "the record was rejected"},
+			{warg.KindTooLarge, "the content is larger than the limit"},
+			{warg.KindRejected, "the registry's content policy says no; the record is rejected"},
+			{warg.KindTooMany, "the registry takes no more at present"},
+			{warg.KindUnsupported, "the registry takes no content through us"},
+			{warg.KindNoSpace, "no space is left"},
+		},
+		handle: (*call).uploadCapability,
 	}
 }
 

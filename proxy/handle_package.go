@@ -90,8 +90,7 @@ func (c *call) settled(now warg.RecordStatus) warg.RecordStatus {
 	return now
 }
 
-// upload answers OpUpload. The body goes to the publisher as it arrives; one that
-// ends early reaches it as an error, never as an end.
+// upload answers OpUpload. The body goes to the publisher as it arrives.
 func (c *call) upload() error {
 	if c.publisher == nil {
 		c.body().drop()
@@ -99,8 +98,24 @@ func (c *call) upload() error {
 	}
 	ctx, cancel := c.context(contentTime)
 	defer cancel()
+	return c.stored(c.publisher.Upload(ctx, c.log, c.recordID, c.digest, c.body()))
+}
+
+// uploadCapability answers OpUploadCapability.
+func (c *call) uploadCapability() error {
+	if c.s.uploads == nil {
+		c.body().drop()
+		return warg.Errorf(warg.KindNotFound, "this upload address does not hold")
+	}
+	ctx, cancel := context.WithTimeout(c.s.base, contentTime)
+	defer cancel()
+	return c.stored(c.s.uploads.Upload(ctx, c.capability, c.body()))
+}
+
+// stored answers an upload that ended with err. A body that ended early was an error
+// for who received it, never an end.
+func (c *call) stored(err error) error {
 	body := c.body()
-	err := c.publisher.Upload(ctx, c.log, c.recordID, c.digest, body)
 	switch {
 	case body.fault() != nil:
 		return body.fault()

@@ -39,6 +39,7 @@ func newSite(t testing.TB, change ...func(*Options)) *site {
 	up := newReplica(upstream, "wasi:http", "wasi:cli", "other:thing")
 	o := Options{
 		Own:        own,
+		Uploads:    &cannedUploads{c: newCanned(t, upDomain)},
 		Upstreams:  map[string]Upstream{upDomain: up},
 		Namespaces: map[string]string{"wasi": upDomain},
 		BaseURL:    baseURL,

@@ -96,6 +96,8 @@ func paramSchema(name string) schema {
 		return ref("Digest")
 	case "start":
 		return natural("index of the first entry")
+	case "capability":
+		return text("from the state of a record")
 	case "file":
 		return schema{"type": "string", "pattern": "^sha256-[0-9a-f]{64}$"}
 	}

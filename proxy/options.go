@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/netip"
 	"net/url"
@@ -29,11 +30,23 @@ type Upstream interface {
 	NameOf(ctx context.Context, log warg.LogID) (warg.PackageName, bool)
 }
 
+// Uploads takes content for records of other registries that are published through
+// us. Who knows the capability may upload what it was given out for.
+type Uploads interface {
+	// Upload stores the content that a capability stands for, or hands it on.
+	//
+	//	KindNotFound  the capability does not hold, or does not any more
+	//
+	// and the kinds of [warg.Publisher].
+	Upload(ctx context.Context, capability string, body io.Reader) error
+}
+
 // Options configure a [Server].
 type Options struct {
 	Own        Own
 	Upstreams  map[string]Upstream // by domain, the value of the Warg-Registry header
 	Namespaces map[string]string   // namespace -> domain of the upstream that clients are hinted to
+	Uploads    Uploads             // where /v1/upload/… leads; nil: no capability holds
 
 	// BaseURL is what absolute URLs handed to clients begin with, for example
 	// "https://pkg.example.com/warg". Routes answer below its path as well.
