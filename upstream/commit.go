@@ -41,7 +41,7 @@ func (s *Stage) judge() error {
 	h := r.trusted.current()
 	switch {
 	case h.Quarantine != nil:
-		return &warg.Error{Kind: warg.KindUnavailable, RetryAfter: retryOffline, Message: fmt.Sprintf("registry `%s` is quarantined (%s)", r.o.Domain, h.Quarantine.Class)}
+		return warg.Errorf(warg.KindUpstreamInvalid, "it is quarantined (%s: %s) and believed nothing more until an operator decides", h.Quarantine.Class, h.Quarantine.Reason)
 	case h.Format == 0:
 		return nil
 	case loaded.cp.LogLength < h.view.LogLength:

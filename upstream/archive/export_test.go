@@ -407,6 +407,24 @@ func TestJoined(t *testing.T) {
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("the parts joined differ: %v", err)
 	}
+	var files []*buffer
+	v := NewVolumes(func(int) (io.WriteCloser, error) {
+		files = append(files, &buffer{})
+		return files[len(files)-1], nil
+	}, partHeader+500)
+	if err := errors.Join(CopyStream(v, bytes.NewReader(want)), v.Close()); err != nil {
+		t.Fatal(err)
+	}
+	for i, f := range files {
+		if !bytes.Equal(f.Bytes(), parts[i]) {
+			t.Errorf("part %d, cut from the whole, differs", i)
+		}
+	}
+	for _, bad := range [][]byte{nil, want[:10], parts[1], bytes.Repeat([]byte("x"), 100)} {
+		if err := CopyStream(io.Discard, bytes.NewReader(bad)); !errors.As(err, new(*DamageError)) {
+			t.Errorf("copying something else: %v", err)
+		}
+	}
 	for _, at := range []int64{0, 1, partHeader - 1, partHeader, partHeader + 1, a.Size() - 1} {
 		var b [3]byte
 		n, err := a.ReadAt(b[:], at)

@@ -62,14 +62,19 @@ func (h header) encode() []byte {
 
 // readHeader reads the header of a part.
 func readHeader(p Part) (header, error) {
-	damage := func(reason string) error { return &DamageError{p.Name, 0, reason} }
 	b := make([]byte, partHeader)
 	n, err := p.ReadAt(b, 0)
-	switch {
-	case n < partHeader && (err == nil || errors.Is(err, io.EOF)):
-		return header{}, damage("it is too short to be an archive")
-	case n < partHeader:
+	if n < partHeader && err != nil && !errors.Is(err, io.EOF) {
 		return header{}, fmt.Errorf("reading %s: %w", p.Name, err)
+	}
+	return parseHeader(p.Name, b[:n])
+}
+
+func parseHeader(name string, b []byte) (header, error) {
+	damage := func(reason string) error { return &DamageError{name, 0, reason} }
+	switch {
+	case len(b) < partHeader:
+		return header{}, damage("it is too short to be an archive")
 	case string(b[:len(magic)]) != magic:
 		return header{}, damage("it does not begin like an archive")
 	case binary.BigEndian.Uint32(b[crcAt:]) != crc32.Checksum(b[:crcAt], castagnoli()):
