@@ -76,6 +76,9 @@ func (w *watch) mustBeDamaged(what string) {
 	if err == nil {
 		watcher.Close()
 	}
+	if !strings.Contains(err.Error(), "damaged") || damage.Unwrap() == nil {
+		w.t.Errorf("%s: %v", what, err)
+	}
 	if after := fmt.Sprint(w.fs.Tree("/state")); before != after {
 		w.t.Fatalf("%s: the state was changed", what)
 	}

@@ -88,7 +88,7 @@ func TestWatchEndsAtACrime(t *testing.T) {
 		}
 	}, nil)
 	var fork *ForkError
-	if !errors.As(err, &fork) || fork.Evidence == "" || len(pauses) != 3 || statuses(shown) != "consistent forked" {
+	if !errors.As(err, &fork) || !strings.Contains(err.Error(), fork.Evidence) || fork.Evidence == "" || len(pauses) != 3 || statuses(shown) != "consistent forked" {
 		t.Errorf("%v after %v, shown %s", err, pauses, statuses(shown))
 	}
 }
