@@ -21,19 +21,22 @@ type witness struct {
 	published map[warg.RecordID]uint64
 	rejected  map[warg.RecordID]string
 	views     []warg.SignedCheckpoint
-	names     map[warg.RecordID]string // for messages
+	heard     func(warg.PublishRequest, warg.RecordStatus) // if not nil
 }
 
 func newWitness() *witness {
 	return &witness{
 		accepted: map[warg.RecordID]warg.PublishRequest{}, published: map[warg.RecordID]uint64{},
-		rejected: map[warg.RecordID]string{}, names: map[warg.RecordID]string{},
+		rejected: map[warg.RecordID]string{},
 	}
 }
 
 func (w *witness) saw(req warg.PublishRequest, st warg.RecordStatus) {
 	id := req.Record.PackageRecordID()
 	w.accepted[id] = req
+	if w.heard != nil {
+		w.heard(req, st)
+	}
 	switch st.State {
 	case warg.StatePublished:
 		w.published[id] = st.Index
