@@ -18,12 +18,15 @@ const (
 	holderFile   = "holder"     // locked by the process that uses the directory
 	listenFile   = "listen"     // the address in use, host:port
 	adminSocket  = "admin.sock" // unless configured
-	tempFolder   = "tmp"        // ledgers of upstreams while they are verified
+	tempFolder   = "tmp"        // ledgers and uploads while they are verified
 	authorityDir = "authority"
 	contentDir   = "content"
 	upstreamsDir = "upstreams"
 	cacheDir     = "cache"
 	evidenceDir  = "evidence"
+
+	capabilityFile = "capability.key" // signs upload addresses
+	uploadsFile    = "uploads.log"    // what they stand for
 )
 
 // adminAddress returns where the server of a configuration takes admin calls.

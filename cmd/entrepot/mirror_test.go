@@ -106,25 +106,6 @@ func TestMirrorWithoutServer(t *testing.T) {
 	}
 }
 
-// Publishing to a namespace of an upstream is refused with words that help.
-func TestPublishToAnUpstream(t *testing.T) {
-	_, front := behind(t, "")
-	home := front.serve(t)
-	front.write(t, "x", string(wargtest.Component("x")))
-	front.ok(t, "key", "new")
-	for _, test := range []struct{ args, want string }{
-		{"local:new@1.0.0", "namespace belongs to another registry: `local`"},
-		{"local:new@1.0.0 --on-behalf up.example", "publishing to registry `up.example` through this server is not supported"},
-	} {
-		words := strings.Fields(test.args)
-		args := append([]string{"publish", "--registry", home.url, words[0], "x"}, words[1:]...)
-		r := front.run(t, args...)
-		if r.code != exitFailed || !strings.Contains(r.stderr, test.want) {
-			t.Errorf("%s: %+v", test.args, r)
-		}
-	}
-}
-
 func TestPinIsKept(t *testing.T) {
 	_, front := behind(t, "")
 	text := front.read(t, "entrepot.toml")

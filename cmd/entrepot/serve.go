@@ -20,6 +20,7 @@ import (
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
+	"github.com/entrepot/entrepot/upstream/uploads"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -155,6 +156,7 @@ type site struct {
 	cache     *cache.Cache
 	replicas  map[string]*upstream.Replica
 	stores    map[string]*cache.Registry // what the replicas keep
+	uploads   *uploads.Book              // addresses for content of other registries, nil if there are none
 	mirrors   *mirrors
 	closers   []func() error // in the order in which things were opened
 }
@@ -197,6 +199,9 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 	for _, u := range conf.Upstreams {
 		if err := s.openReplica(ctx, u); err != nil {
 			return nil, err
+	if err := s.openUploads(); err != nil {
+		return nil, err
+	}
 		}
 	}
 	s.mirrors = newMirrors(s)
@@ -274,6 +279,8 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 		Store:         store,
 		OperatorKey:   u.OperatorKey,
 		TrustFirstKey: u.TrustFirstKey,
+		Publishing:    transport,
+		Offers:        s.uploads,
 		MaxAge:        u.MaxAge,
 		MaxStale:      u.MaxStale,
 		RefuseStale:   u.OnStale == "refuse",
@@ -284,6 +291,7 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 		Now:           s.now,
 		Log:           s.log,
 	})
+		MaxUpload:     s.conf.Content.MaxSize,
 	if err != nil {
 		return fmt.Errorf("opening upstream `%s`: %w", u.Domain, err)
 	}
@@ -310,6 +318,7 @@ func (s *site) newServer(base string) (*proxy.Server, error) {
 		BaseURL:    base,
 		Limits: proxy.Limits{
 			Connections:           conf.Limits.Connections,
+		Uploads:    s.uploadDesk(),
 			ConnectionsPerAddress: conf.Limits.ConnectionsPerAddress,
 			TrustedProxies:        prefixes(conf.Limits.TrustedProxies),
 			BodyMemory:            conf.Limits.BodyMemory,
