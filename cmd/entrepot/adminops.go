@@ -16,7 +16,7 @@ import (
 // admin returns what the admin listener offers of the site.
 func (s *site) admin() proxy.Admin {
 	log := operatorLog{s.authority}
-	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Status: s.status}
+	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Archives: archives{s}, Status: s.status}
 }
 
 // operatorLog puts the authority's operator log into the words of the admin

@@ -30,6 +30,7 @@ type cli struct {
 	Info        infoCmd        `cmd:"" help:"Show the releases of a package and who may publish."`
 	Packages    packagesCmd    `cmd:"" help:"List the packages of a registry."`
 	Mirror      mirrorCmd      `cmd:"" help:"Fill replicas of upstream registries, and show what is held."`
+	Archive     archiveCmd     `cmd:"" help:"Carry verified registries to sites without network."`
 	Version     versionCmd     `cmd:"" help:"Show version, protocol and build."`
 	Completion  completionCmd  `cmd:"" help:"Print a completion script for bash, zsh or fish."`
 

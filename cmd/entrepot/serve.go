@@ -165,6 +165,7 @@ type site struct {
 type siteOptions struct {
 	create bool // make the registry if there is none
 	init   bool // it was asked for by name
+	noOwn  bool // our own registry is not needed, and need not exist
 	log    *slog.Logger
 }
 
@@ -181,11 +182,13 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 		return nil, err
 	}
 	s.closers = append(s.closers, lock.Close)
-	if s.key, err = p.operatorKey(conf, o); err != nil {
-		return nil, err
-	}
-	if err := s.openAuthority(ctx, o); err != nil {
-		return nil, err
+	if !o.noOwn {
+		if s.key, err = p.operatorKey(conf, o); err != nil {
+			return nil, err
+		}
+		if err := s.openAuthority(ctx, o); err != nil {
+			return nil, err
+		}
 	}
 	if len(conf.Upstreams) == 0 {
 		s.mirrors = newMirrors(s)
@@ -196,12 +199,12 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 		return nil, fmt.Errorf("opening the cache: %w", err)
 	}
 	s.closers = append(s.closers, s.cache.Close)
-	for _, u := range conf.Upstreams {
-		if err := s.openReplica(ctx, u); err != nil {
-			return nil, err
 	if err := s.openUploads(); err != nil {
 		return nil, err
 	}
+	for _, u := range conf.Upstreams {
+		if err := s.openReplica(ctx, u); err != nil {
+			return nil, err
 		}
 	}
 	s.mirrors = newMirrors(s)
@@ -276,11 +279,11 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 	r, err := upstream.Open(ctx, upstream.Options{
 		Domain:        u.Domain,
 		Transport:     transport,
+		Publishing:    transport,
+		Offers:        s.uploads,
 		Store:         store,
 		OperatorKey:   u.OperatorKey,
 		TrustFirstKey: u.TrustFirstKey,
-		Publishing:    transport,
-		Offers:        s.uploads,
 		MaxAge:        u.MaxAge,
 		MaxStale:      u.MaxStale,
 		RefuseStale:   u.OnStale == "refuse",
@@ -288,10 +291,10 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 		Dir:           filepath.Join(s.conf.Data, upstreamsDir, u.Domain),
 		EvidenceDir:   filepath.Join(s.conf.Data, evidenceDir),
 		TempDir:       filepath.Join(s.conf.Data, runFolder, tempFolder),
+		MaxUpload:     s.conf.Content.MaxSize,
 		Now:           s.now,
 		Log:           s.log,
 	})
-		MaxUpload:     s.conf.Content.MaxSize,
 	if err != nil {
 		return fmt.Errorf("opening upstream `%s`: %w", u.Domain, err)
 	}
@@ -315,10 +318,10 @@ func (s *site) newServer(base string) (*proxy.Server, error) {
 		Own:        s.authority,
 		Upstreams:  upstreams,
 		Namespaces: s.namespaceTable(),
+		Uploads:    s.uploadDesk(),
 		BaseURL:    base,
 		Limits: proxy.Limits{
 			Connections:           conf.Limits.Connections,
-		Uploads:    s.uploadDesk(),
 			ConnectionsPerAddress: conf.Limits.ConnectionsPerAddress,
 			TrustedProxies:        prefixes(conf.Limits.TrustedProxies),
 			BodyMemory:            conf.Limits.BodyMemory,
