@@ -17,9 +17,12 @@ import (
 	"github.com/entrepot/entrepot/warg"
 )
 
-// benchLeaves is the environment variable with the number of leaves that
-// benchmarks work on.
-const benchLeaves = "ENTREPOT_BENCH_LEAVES"
+// Environment variables: the number of leaves that benchmarks work on, and a
+// directory to keep the tree in, so that the next run need not build it.
+const (
+	benchLeaves = "ENTREPOT_BENCH_LEAVES"
+	benchDir    = "ENTREPOT_BENCH_DIR"
+)
 
 func leavesForBench(b *testing.B) int {
 	n, err := strconv.Atoi(os.Getenv(benchLeaves))
@@ -35,13 +38,18 @@ func leavesForBench(b *testing.B) int {
 var large struct {
 	once sync.Once
 	dir  string
+	made bool // by this run
 }
 
 func largeDir(b *testing.B) string {
 	large.once.Do(func() {
-		dir, err := os.MkdirTemp("", "tree-bench-")
-		if err != nil {
-			b.Fatal(err)
+		dir := os.Getenv(benchDir)
+		if dir == "" {
+			made, err := os.MkdirTemp("", "tree-bench-")
+			if err != nil {
+				b.Fatal(err)
+			}
+			dir, large.made = made, true
 		}
 		large.dir = dir
 		db := openForBench(b, dir)
@@ -49,7 +57,7 @@ func largeDir(b *testing.B) string {
 		t := mustOpen(b, db)
 		n := leavesForBench(b)
 		begin, used := time.Now(), processorTime(b)
-		for from := 0; from < n; from += 1024 {
+		for from := int(t.Head().Length); from < n; from += 1024 {
 			grow(b, t, benchRange(from, min(n, from+1024)))
 		}
 		b.Logf("built %d leaves in batches of 1024 in %v, %v of processor time", n, time.Since(begin), processorTime(b)-used)
@@ -59,7 +67,7 @@ func largeDir(b *testing.B) string {
 
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if large.dir != "" {
+	if large.made {
 		if err := os.RemoveAll(large.dir); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 		}
@@ -90,17 +98,20 @@ func processorTime(b *testing.B) time.Duration {
 	return time.Duration(use.Utime.Nano() + use.Stime.Nano())
 }
 
+// resident returns the memory of this process that is not a mapped file, the
+// database's own included.
 func resident(b *testing.B) float64 {
 	b.Helper()
-	stat, err := os.ReadFile("/proc/self/statm")
+	status, err := os.ReadFile("/proc/self/status")
 	if err != nil {
 		b.Skip("no resident size here")
 	}
-	pages, err := strconv.Atoi(strings.Fields(string(stat))[1])
+	_, after, _ := strings.Cut(string(status), "RssAnon:")
+	kib, err := strconv.Atoi(strings.Fields(after)[0])
 	if err != nil {
 		b.Fatal(err)
 	}
-	return float64(pages * os.Getpagesize())
+	return float64(kib << 10)
 }
 
 func onLarge(b *testing.B) (*badger.DB, *Tree) {
@@ -152,7 +163,7 @@ func BenchmarkProve(b *testing.B) {
 			var mem runtime.MemStats
 			runtime.ReadMemStats(&mem)
 			b.ReportMetric(float64(mem.HeapInuse)/float64(length), "heap-B/leaf")
-			b.ReportMetric(resident(b)/float64(length), "resident-B/leaf")
+			b.ReportMetric(resident(b)/float64(length), "anonymous-B/leaf")
 		})
 	}
 }

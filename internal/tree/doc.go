@@ -41,8 +41,9 @@
 //	fork    left name 8, right name 8, left hash 32, right hash 32, zero 16
 //	single  path 32, leaf hash 32, base hash 32
 //
-// Names are big endian; the name of an empty subtree is 0. A part holds 128 nodes,
-// the last one of a patch fewer. See package vmap for what the hashes mean.
+// Names are big endian; the name of an empty subtree is 0. A part holds 16 nodes,
+// the last one of a patch fewer: a path needs only a few of each. See package vmap
+// for what the hashes mean.
 //
 // # Values
 //

@@ -83,12 +83,17 @@ func sortBuckets(list []item) {
 // update makes the new version below the root of an old one.
 func update(store Store, old link, list []item) (*link, error) {
 	root := new(link)
-	top := builder{store: store, split: splitDepth(len(list))}
+	split := splitDepth(len(list))
+	size := len(list)
+	if split >= 0 {
+		size = 1 << split // above the tasks there is little
+	}
+	top := newBuilder(store, split, size)
 	if err := top.apply(task{root, old, 0, list}); err != nil {
 		return nil, err
 	}
 	err := inParallel(len(top.tasks), func(i int) error {
-		b := builder{store: store, split: -1}
+		b := newBuilder(store, -1, len(top.tasks[i].items))
 		if err := b.apply(top.tasks[i]); err != nil {
 			return err
 		}

@@ -22,6 +22,19 @@ type builder struct {
 	tasks []task // subtrees left to others
 }
 
+// newBuilder returns a builder with room for the nodes that setting so many items
+// usually takes.
+func newBuilder(store Store, split, items int) *builder {
+	const forksPerItem = 12 // of a batch in a large map
+	return &builder{
+		store:  store,
+		split:  split,
+		climbs: make([]climb, 0, 2*items),
+		passed: make([]oldFork, 0, forksPerItem*items),
+		forks:  make([]newFork, 0, forksPerItem*items),
+	}
+}
+
 // newFork is a fork to be hashed.
 type newFork struct {
 	at   *link // where its hash goes
