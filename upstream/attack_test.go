@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/entrepot/entrepot/upstream/monitor"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
 	"github.com/entrepot/entrepot/warg/oplog"
@@ -472,8 +473,11 @@ func checkQuarantine(t *testing.T, w *world, a attack) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if v, err := monitor.CheckEvidence(text, []warg.KeyID{wargtest.Alice().Public().ID()}); err != nil || v.Class != a.class.String() {
+		t.Errorf("evidence: %+v %v\n%s", v, err, text)
+	}
 	if a.name == "other map root at a shorter length that was never accepted" {
-		return // its proof needs the whole ledger
+		return // it has one checkpoint and the ledger
 	}
 	if err := checkEvidence(text, wargtest.Alice().Public()); err != nil {
 		t.Errorf("evidence: %v\n%s", err, text)

@@ -1,6 +1,8 @@
 package upstream
 
 import (
+	"bytes"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -18,56 +20,113 @@ import (
 // evidenceFormat is the version of the evidence file's form.
 const evidenceFormat = 1
 
-// evidence is the proof that a registry signed two checkpoints that cannot both be
-// true. It can be checked with nothing but the registry's public key, which is in
-// the file only to be compared with the one the reader knows.
+// evidence is the proof that what a registry signed cannot all be true. Package
+// monitor describes the file and checks it with nothing but the registry's public
+// key, which is in the file only to be compared with the one the reader knows.
 //
 //	equivocation, same length   the checkpoints' roots differ
 //	equivocation, other length  the consistency proof leads from another root than the
 //	                            shorter checkpoint's to the log root of the longer one
+//	equivocation, one alone     the ledger leads to the checkpoint's log root, and to
+//	                            another map root
 //	rewind                      the second is shorter and was signed later
+//
+// Where somebody else than the key that began the operator log has signed, that log
+// is in the file as well.
 type evidence struct {
-	Format      int               `json:"format"`
-	Registry    string            `json:"registry"`
-	Class       string            `json:"class"`
-	Reason      string            `json:"reason"`
-	FoundAt     time.Time         `json:"foundAt"`
-	PublicKeys  []string          `json:"publicKeys"`
-	Checkpoints []json.RawMessage `json:"checkpoints"`           // signed: the one believed, the one refused
-	Consistency []byte            `json:"consistency,omitempty"` // log proof bundle, base64
+	Format       int                 `json:"format"`
+	Registry     string              `json:"registry"`
+	Class        string              `json:"class"`
+	Reason       string              `json:"reason"`
+	FoundAt      time.Time           `json:"foundAt"`
+	PublicKeys   []string            `json:"publicKeys"`
+	Checkpoints  []json.RawMessage   `json:"checkpoints"`           // signed: the one believed, the one refused
+	Consistency  []byte              `json:"consistency,omitempty"` // log proof bundle, base64
+	OperatorLogs [][]json.RawMessage `json:"operatorLogs,omitempty"`
 }
+
+// maxEvidenceLeaves bounds the ledger in an evidence file, which takes 85 bytes of
+// memory for a leaf while it is made. Who needs proof of a longer one asks a monitor.
+const maxEvidenceLeaves = 1 << 21
 
 // contradiction is what the judge found.
 type contradiction struct {
 	class       Class
 	reason      string
-	believed    warg.SignedCheckpoint
+	believed    warg.SignedCheckpoint // zero if the refused one contradicts itself
 	refused     warg.SignedCheckpoint
 	op          *operator // knows the keys of both
 	consistency []byte
+	ledger      Store // if not nil, its leaves up to the refused length are the proof
 }
 
 // Error describes it.
 func (c *contradiction) Error() string { return c.reason }
 
+// signed returns what was signed.
+func (c *contradiction) signed() []warg.SignedCheckpoint {
+	if c.believed.IsZero() {
+		return []warg.SignedCheckpoint{c.refused}
+	}
+	return []warg.SignedCheckpoint{c.believed, c.refused}
+}
+
 // encode returns the content of the evidence file.
 func (c *contradiction) encode(domain string, now time.Time) ([]byte, error) {
 	e := evidence{
 		Format: evidenceFormat, Registry: domain,
-		Class: c.class.String(), Reason: c.reason, FoundAt: now.UTC(),
-		Checkpoints: []json.RawMessage{api.AppendCheckpoint(nil, c.believed), api.AppendCheckpoint(nil, c.refused)},
-		Consistency: c.consistency,
+		Class: c.class.String(), Reason: c.reason, FoundAt: now.UTC(), Consistency: c.consistency,
 	}
-	for _, s := range []warg.SignedCheckpoint{c.believed, c.refused} {
+	delegated := false
+	for _, s := range c.signed() {
+		e.Checkpoints = append(e.Checkpoints, api.AppendCheckpoint(nil, s))
 		if key, ok := c.op.state.Key(s.KeyID()); ok && !slices.Contains(e.PublicKeys, key.String()) {
 			e.PublicKeys = append(e.PublicKeys, key.String())
 		}
+		delegated = delegated || s.KeyID() != c.op.signer
+	}
+	if delegated {
+		var log []json.RawMessage
+		for _, r := range c.op.records {
+			log = append(log, api.AppendRecord(nil, warg.Record{Envelope: r.Envelope, Index: r.Index}))
+		}
+		e.OperatorLogs = append(e.OperatorLogs, log)
 	}
 	text, err := json.MarshalIndent(e, "", "  ")
+	if err == nil && c.ledger != nil {
+		text, err = appendLedger(text, c.ledger, c.refused.Unverified().LogLength)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("encoding evidence: %w", err)
 	}
 	return append(text, '\n'), nil
+}
+
+// appendLedger adds packed leaves, in base64, as the last member of a JSON object.
+func appendLedger(object []byte, s Store, length uint64) ([]byte, error) {
+	const around = 64
+	text := bytes.NewBuffer(object[:len(object)-len("\n}")])
+	text.Grow(base64.StdEncoding.EncodedLen(int(length*warg.LedgerEntrySize)) + around)
+	text.WriteString(",\n  \"ledger\": \"")
+	encoder := base64.NewEncoder(base64.StdEncoding, text)
+	for at := uint64(0); at < length; {
+		packed, err := s.Ledger(at, int(min(length-at, ledgerChunk)))
+		if err == nil && len(packed) == 0 {
+			err = fmt.Errorf("the store's ledger ends at leaf %d", at)
+		}
+		if err == nil {
+			_, err = encoder.Write(packed)
+		}
+		if err != nil {
+			return nil, err
+		}
+		at += uint64(len(packed) / warg.LedgerEntrySize)
+	}
+	if err := encoder.Close(); err != nil {
+		return nil, err
+	}
+	text.WriteString("\"\n}")
+	return text.Bytes(), nil
 }
 
 // refusal returns the error that a contradiction is for whoever asked, with the
@@ -83,7 +142,11 @@ func writeEvidence(fsys durable.FS, dir, domain string, c *contradiction, text [
 	if err := durable.MkdirAll(fsys, dir); err != nil {
 		return "", fmt.Errorf("making directory of evidence: %w", err)
 	}
-	id := warg.Sum(c.believed.Unverified().Encode(), c.refused.Unverified().Encode()).Hex()[:16]
+	var claims [][]byte
+	for _, s := range c.signed() {
+		claims = append(claims, s.Unverified().Encode())
+	}
+	id := warg.Sum(claims...).Hex()[:16]
 	name := filepath.Join(dir, fmt.Sprintf("%s-%s-%s.json", fileName(domain), c.class, id))
 	if _, err := fsys.Stat(name); err == nil {
 		return name, nil // the same two statements, found again

@@ -51,6 +51,14 @@ func (r *Replica) forkBelow(served *view, s warg.SignedCheckpoint, own warg.Chec
 			return c
 		}
 	}
+	if claimed(s).LogRoot == own.LogRoot {
+		// The logs are one, and it is the map that is not that of the log. The proof is
+		// the log itself, with the one checkpoint that says both.
+		if own.LogLength <= maxEvidenceLeaves {
+			c.believed, c.ledger = warg.SignedCheckpoint{}, r.o.Store
+		}
+		return c
+	}
 	proof, err := r.o.Store.ProveConsistency(own.LogLength, served.cp.LogLength)
 	if err != nil {
 		return fmt.Errorf("proving an equivocation: %w", err)

@@ -21,12 +21,13 @@ type operator struct {
 	state   *oplog.State
 	commits *oplog.CommitHistory
 	signer  warg.KeyID // of the first record
+	records []warg.Record
 }
 
 // replayOperator replays a whole operator log and checks every signature. Operator
 // logs are short.
 func replayOperator(records []warg.Record) (*operator, error) {
-	op := &operator{state: new(oplog.State), commits: new(oplog.CommitHistory)}
+	op := &operator{state: new(oplog.State), commits: new(oplog.CommitHistory), records: records}
 	for i, r := range records {
 		if err := op.state.Validate(r.Envelope); err != nil {
 			return nil, refuse(recordClass(err), "replaying operator record %d: %w", i, err)

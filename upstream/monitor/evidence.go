@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
@@ -140,18 +141,15 @@ func writeEvidence(fsys durable.FS, dir string, c *contradiction, e evidenceFile
 // appendLedger adds the last member to a JSON object. It can be of hundreds of
 // megabytes, so it is encoded in place.
 func appendLedger(object []byte, leaves *io.SectionReader) ([]byte, error) {
-	encoded := base64.StdEncoding.EncodedLen(int(leaves.Size()))
-	out := slices.Grow(object[:len(object)-len("\n}")], encoded+64)
-	out = append(out, ",\n  \"ledger\": \""...)
-	chunk := make([]byte, 3*ledgerChunk) // a multiple of three bytes, so that parts can be joined
-	for {
-		n, err := io.ReadFull(leaves, chunk)
-		out = base64.StdEncoding.AppendEncode(out, chunk[:n])
-		switch {
-		case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
-			return append(out, "\"\n}"...), nil
-		case err != nil:
-			return nil, err
-		}
+	const around = 64
+	out := bytes.NewBuffer(object[:len(object)-len("\n}")])
+	out.Grow(base64.StdEncoding.EncodedLen(int(leaves.Size())) + around)
+	out.WriteString(",\n  \"ledger\": \"")
+	encoder := base64.NewEncoder(base64.StdEncoding, out)
+	_, err := io.Copy(encoder, leaves)
+	if err = errors.Join(err, encoder.Close()); err != nil {
+		return nil, err
 	}
+	out.WriteString("\"\n}")
+	return out.Bytes(), nil
 }
