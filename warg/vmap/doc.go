@@ -54,6 +54,6 @@
 // subtrees that did not change, so every version that is kept can still prove its
 // entries. [Lazy] is the same for maps whose nodes are in a [Store].
 //
-// The package performs no I/O and keeps no state. An update of many entries
-// spreads over the processors and returns when all of it is done.
+// The package performs no I/O and keeps no state. Updating or verifying many
+// entries spreads over the processors and returns when all of it is done.
 package vmap

@@ -27,15 +27,23 @@ func (p Proof) Evaluate(key, value []byte) (warg.Digest, error) {
 	return roots[0], nil
 }
 
-// evaluateAll evaluates proofs side by side. The part below the listed siblings,
+// evaluateAll evaluates proofs, many of them on all processors.
+func evaluateAll(roots []warg.Digest, proofs []Proof, entries []Entry) error {
+	return inParallel((len(proofs)+taskItems-1)/taskItems, func(i int) error {
+		from, to := i*taskItems, min((i+1)*taskItems, len(proofs))
+		return evaluateSome(roots[from:to], proofs[from:to], entries[from:to])
+	})
+}
+
+// evaluateSome evaluates proofs side by side. The part below the listed siblings,
 // nearly all of the work, runs through empty subtrees and is shared out between
 // the lanes of [runClimbs].
-func evaluateAll(roots []warg.Digest, proofs []Proof, entries []Entry) error {
+func evaluateSome(roots []warg.Digest, proofs []Proof, entries []Entry) error {
 	climbs := make([]climb, len(proofs))
 	paths := make([]Path, len(proofs))
 	for i, p := range proofs {
 		if len(p) > Depth {
-			return fmt.Errorf("proof %d has %d: %w", i, len(p), ErrTooManySiblings)
+			return fmt.Errorf("proof of %d: %w", len(p), ErrTooManySiblings)
 		}
 		paths[i] = PathOf(entries[i].Key)
 		climbs[i].start(&paths[i], LeafHash(entries[i].Value), 0)

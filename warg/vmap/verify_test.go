@@ -56,6 +56,25 @@ func TestVerifyRefuses(t *testing.T) {
 	}
 }
 
+// TestVerifyMany verifies as many proofs as all processors share, and finds the
+// wrong one among them.
+func TestVerifyMany(t *testing.T) {
+	entries := numbered(0, 1000)
+	m := Map{}.Update(entries)
+	bundle := bundleOf(t, m, entries).Encode()
+	if err := VerifyInclusion(bundle, m.Root(), entries); err != nil {
+		t.Error(err)
+	}
+	for _, i := range []int{0, 31, 32, 500, 999} {
+		right := entries[i]
+		entries[i].Value = []byte("wrong")
+		if err := VerifyInclusion(bundle, m.Root(), entries); !errors.Is(err, ErrWrongRoot) {
+			t.Errorf("entry %d is wrong: %v", i, err)
+		}
+		entries[i] = right
+	}
+}
+
 // TestAbsentSiblings: absent elements and missing ones stand for empty subtrees.
 func TestAbsentSiblings(t *testing.T) {
 	entries := numbered(0, 5)
