@@ -87,7 +87,7 @@ func (c archiveExportCmd) Run(ctx context.Context, p *process) error {
 		done.Files, done.Bytes, err = out.finish()
 	}
 	if err != nil {
-		return fmt.Errorf("writing archive %s: %w", c.Output, archiveError(err))
+		return fmt.Errorf("writing archive %s: %w", c.Output, err)
 	}
 	return p.print(c.jsonFlag, done, done.show)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -68,20 +69,10 @@ func partFiles(name string) ([]string, error) {
 		}
 	}
 	var all []string
-	for _, n := range slices.Sorted(mapKeys(found)) {
+	for _, n := range slices.Sorted(maps.Keys(found)) {
 		all = append(all, found[n])
 	}
 	return all, nil
-}
-
-func mapKeys[K comparable, V any](m map[K]V) func(func(K) bool) {
-	return func(yield func(K) bool) {
-		for k := range m {
-			if !yield(k) {
-				return
-			}
-		}
-	}
 }
 
 // next opens the file of a part under a temporary name.
