@@ -27,20 +27,33 @@ func (a *Authority) Publish(ctx context.Context, req warg.PublishRequest) (warg.
 		return st, err
 	}
 	if err := a.admit(s); err != nil {
-		return warg.RecordStatus{}, err
+		return a.orKnown(ctx, s, err)
 	}
 	if s.missing, err = a.absent(s.contents); err != nil {
 		return warg.RecordStatus{}, a.internal("looking for content", err)
 	}
 	switch held, err := a.pool.reserve(s); {
 	case err != nil:
-		return warg.RecordStatus{}, err
+		return a.orKnown(ctx, s, err)
 	case held != s: // the same record, by another request
-		st, _, err := a.known(ctx, s.log, s.id)
-		return st, err
+		return a.orKnown(ctx, s, errDropped())
 	}
 	return a.accept(ctx, s)
 }
+
+// orKnown returns the state of a record that another request has submitted since
+// it was looked up; the refusal may be because of that very record. If it is still
+// unknown, the refusal stands.
+func (a *Authority) orKnown(ctx context.Context, s *submission, refusal error) (warg.RecordStatus, error) {
+	if st, known, err := a.known(ctx, s.log, s.id); known || err != nil {
+		return st, err
+	}
+	return warg.RecordStatus{}, refusal
+}
+
+// errDropped is the answer for a record whose submission by another request came
+// to nothing.
+func errDropped() error { return unavailable("the record could not be stored; try again") }
 
 // accept makes a reserved submission durable and hands it on.
 func (a *Authority) accept(ctx context.Context, s *submission) (warg.RecordStatus, error) {
@@ -164,6 +177,9 @@ func (a *Authority) known(ctx context.Context, log warg.LogID, id warg.RecordID)
 		return a.knownIndex(log, id)
 	}
 	if s.log != log {
+		if st, known, err := a.knownIndex(log, id); known || err != nil {
+			return st, known, err
+		}
 		return st, true, otherName(id)
 	}
 	select {
@@ -175,7 +191,7 @@ func (a *Authority) known(ctx context.Context, log warg.LogID, id warg.RecordID)
 		if st, known, err := a.knownIndex(log, id); known || err != nil {
 			return st, known, err
 		}
-		return st, true, unavailable("the record could not be stored; try again")
+		return st, true, errDropped()
 	}
 	select {
 	case <-s.settled:
@@ -191,21 +207,25 @@ func otherName(id warg.RecordID) error {
 
 // knownIndex is known for what is settled.
 func (a *Authority) knownIndex(log warg.LogID, id warg.RecordID) (st warg.RecordStatus, known bool, err error) {
-	r, ok, err := a.index.Record(id)
+	r, ok, err := a.index.RecordOf(log, id)
+	other := false
+	if err == nil && !ok {
+		_, other, err = a.index.Record(id)
+	}
 	switch {
 	case err != nil:
 		return st, false, a.internal("looking up record", err)
+	case other:
+		return st, true, otherName(id)
 	case !ok:
 		return st, false, nil
-	case r.Log != log:
-		return st, true, otherName(id)
 	}
 	return warg.RecordStatus{RecordID: id, State: r.State, Index: r.Index, Reason: r.Reason}, true, nil
 }
 
 // admit decides whether a new record may be accepted.
 func (a *Authority) admit(s *submission) error {
-	if err := a.ops.check(s.name.Namespace()); err != nil {
+	if err := a.ours(s.name.Namespace()); err != nil {
 		return err
 	}
 	if err := a.o.Policy.check(s.name, s.env.KeyID, s.record.Entries); err != nil {

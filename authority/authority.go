@@ -33,6 +33,8 @@ type Authority struct {
 	index   *index.Index
 	content *cas.Store
 
+	adopts map[string]string // namespaces that are adopted, and from where
+
 	pool   *pool
 	states *states
 	ops    *operators

@@ -22,7 +22,7 @@ type item struct {
 	time     warg.Timestamp
 	contents []warg.Digest
 	sub      *submission // nil for an operator record, and for the journal's tail
-	job      *job        // nil except for an operator record
+	job      *job        // nil except for an operator record or an adopted one
 }
 
 // batch is what becomes one checkpoint.
@@ -55,7 +55,9 @@ func (a *Authority) run(jobs []*job, submissions []*submission) error {
 		return err
 	}
 	for _, j := range jobs {
-		a.validateJob(b, j)
+		if err := a.validateJob(b, j); err != nil {
+			return err
+		}
 	}
 	for _, s := range submissions {
 		if err := a.validate(b, s); err != nil {
@@ -92,15 +94,19 @@ func (a *Authority) rejectAll(list []rejection) error {
 // length returns how long the registry is with the batch so far.
 func (a *Authority) length(b *batch) uint64 { return a.journal.Length() + uint64(len(b.items)) }
 
-// validateJob adds an operator record to the batch, or answers why not.
-func (a *Authority) validateJob(b *batch, j *job) {
+// validateJob adds the record of a job to the batch, or answers why not.
+func (a *Authority) validateJob(b *batch, j *job) error {
+	if j.adopted != nil {
+		return a.validateAdopted(b, j)
+	}
 	env := a.ops.record(a.o.Key, warg.TimestampOf(a.o.Now()), j.entries)
 	if err := a.ops.apply(a.length(b), env); err != nil {
 		j.done <- warg.Errorf(warg.KindConflict, "%w", err)
-		return
+		return nil
 	}
 	f := journal.NewFrame(a.length(b), warg.PackageName{}, env)
 	b.items = append(b.items, item{frame: f, job: j, time: warg.TimestampOf(a.o.Now())})
+	return nil
 }
 
 // validate adds a record to the batch, or to what is rejected.
@@ -260,7 +266,7 @@ func (a *Authority) show(b *batch) {
 	// Only now: who sees the checkpoint must find its records.
 	a.view.Store(&warg.View{Signed: b.signed, Checkpoint: b.next})
 	for _, it := range b.items {
-		a.pool.settle(it.frame.Record)
+		a.pool.settle(it.frame.Log, it.frame.Record)
 		if it.job != nil {
 			it.job.done <- nil
 		}

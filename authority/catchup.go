@@ -246,7 +246,7 @@ func (a *Authority) runTail() error {
 // validateFrame validates a frame of the tail as if its record had just come.
 func (a *Authority) validateFrame(b *batch, f journal.Frame) (item, error) {
 	it := item{frame: f}
-	if _, known, err := a.index.Record(f.Record); known || err != nil {
+	if _, known, err := a.index.RecordOf(f.Log, f.Record); known || err != nil {
 		return it, errors.Join(err, fmt.Errorf("record %s is known already", f.Record))
 	}
 	if f.Kind == journal.Operator {

@@ -107,7 +107,7 @@ func (a *Authority) firstRecord() error {
 	for _, ns := range a.o.Namespaces {
 		entries = append(entries, oplog.DefineNamespace{Namespace: ns})
 	}
-	j := &job{entries, make(chan error, 1)}
+	j := &job{entries: entries, done: make(chan error, 1)}
 	if err := a.run([]*job{j}, nil); err != nil {
 		return err
 	}

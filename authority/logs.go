@@ -97,7 +97,7 @@ func (q query) after(log warg.LogID, first *page, token string) (uint32, error) 
 	if err != nil || first.log.Count <= pageRecords {
 		return 0, unknown
 	}
-	r, ok, err := q.a.index.Record(id)
+	r, ok, err := q.a.index.RecordOf(log, id)
 	switch {
 	case err != nil:
 		return 0, err

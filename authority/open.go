@@ -27,6 +27,7 @@ const (
 	pendingDir  = "pending"
 	indexDir    = "index"
 	openingFile = "index.opening"
+	adoptedFile = "adopted"
 )
 
 // Open opens the registry, or creates it if there is none. Errors that
@@ -51,7 +52,9 @@ func Open(ctx context.Context, o Options) (*Authority, error) {
 		return nil, errors.Join(err, a.closeFiles())
 	}
 	a.lastSeen = o.Now()
-	a.group.Go(a.sequence)
+	if !o.byHand {
+		a.group.Go(a.sequence)
+	}
 	return a, nil
 }
 
@@ -236,6 +239,9 @@ func (a *Authority) openRest(ctx context.Context) error {
 	if err := a.replayOperators(); err != nil {
 		return err
 	}
+	if err := a.openAdopted(); err != nil {
+		return err
+	}
 	if err := a.openView(); err != nil {
 		return err
 	}
@@ -253,7 +259,10 @@ func (a *Authority) openRest(ctx context.Context) error {
 			return fmt.Errorf("creating registry: %w", err)
 		}
 	}
-	return a.checkOperators()
+	if err := a.checkOperators(); err != nil {
+		return err
+	}
+	return a.defineAdopted()
 }
 
 // checkStart raises the fences behind which reading goes on.
@@ -365,7 +374,7 @@ func (a *Authority) openPending() error {
 
 // takeUp puts an accepted record back into the pool, unless it is settled.
 func (a *Authority) takeUp(e pending.Entry) error {
-	if _, settled, err := a.index.Record(e.Record); settled || err != nil {
+	if _, settled, err := a.index.RecordOf(e.Name.LogID(), e.Record); settled || err != nil {
 		return err
 	}
 	s, err := newSubmission(e.Name, e.Envelope, e.Time)

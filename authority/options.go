@@ -24,6 +24,10 @@ type Options struct {
 	// Namespaces are defined when the registry is created. Afterwards the registry
 	// must have them; it may have more.
 	Namespaces []string
+	// Adopt are namespaces whose packages are those of another registry, by its domain.
+	// They are defined here, and only [Authority.Adopt] adds to them; nobody may publish
+	// there. Once adopted a namespace stays so, whether it is named here or not.
+	Adopt map[string]string
 	// Init says that creating the registry was asked for by name, so that it is
 	// created even where no stamp can be written.
 	Init bool
@@ -47,6 +51,7 @@ type Options struct {
 	IndexInMemory bool
 
 	segments segment.Dir // sizes of segments; zero = the defaults
+	byHand   bool        // no sequencer: a test calls turn
 }
 
 // Limits bound what publishers can make the authority keep. A zero value means the

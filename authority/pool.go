@@ -219,12 +219,12 @@ func (p *pool) arrived(d warg.Digest) (complete bool) {
 	return complete
 }
 
-// take removes what is ready, up to the bounds of a batch.
-func (p *pool) take() []*submission {
+// take removes what is ready, up to a number of records and the bytes of a batch.
+func (p *pool) take(most int) []*submission {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	n, bytes := 0, int64(0)
-	for n < len(p.ready) && n < batchRecords {
+	for n < len(p.ready) && n < most {
 		if bytes += p.ready[n].size(); n > 0 && bytes > batchBytes {
 			break
 		}
@@ -269,11 +269,11 @@ func (p *pool) expired(before time.Time) (s *submission, next time.Time) {
 	return nil, time.Time{}
 }
 
-// settle removes a submission whose end is durable.
-func (p *pool) settle(id warg.RecordID) {
+// settle removes a submission whose end is durable, if there is one.
+func (p *pool) settle(log warg.LogID, id warg.RecordID) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if s := p.byID[id]; s != nil {
+	if s := p.byID[id]; s != nil && s.log == log {
 		p.remove(s)
 		close(s.settled)
 	}

@@ -14,26 +14,44 @@ import (
 // fenceCheck is how often a fenced sequencer looks whether the clock has caught up.
 const fenceCheck = time.Second
 
-// job is an operator record to append.
+// job is a record to append that was not submitted: one of the operator log, of which
+// there are the entries, or one that is adopted.
 type job struct {
 	entries []oplog.Entry
+	adopted *adopted
 	done    chan error // buffered
 }
+
+// maxJobs is how many jobs a batch takes: half of its records, so that an adoption
+// does not keep submissions waiting.
+const maxJobs = batchRecords / 2
 
 // submit hands a job to the sequencer and waits until its record is published.
 func (a *Authority) submit(ctx context.Context, entries ...oplog.Entry) error {
 	if err := a.writable(); err != nil {
 		return err
 	}
-	j := &job{entries, make(chan error, 1)}
+	j := &job{entries: entries, done: make(chan error, 1)}
+	if err := a.queue(j); err != nil {
+		return err
+	}
+	return a.wait(ctx, j)
+}
+
+// queue hands jobs to the sequencer, in order.
+func (a *Authority) queue(jobs ...*job) error {
 	a.jobsMu.Lock()
+	defer a.jobsMu.Unlock()
 	if a.closed {
-		a.jobsMu.Unlock()
 		return unavailable("this registry is stopping")
 	}
-	a.jobs = append(a.jobs, j)
-	a.jobsMu.Unlock()
+	a.jobs = append(a.jobs, jobs...)
 	a.poke()
+	return nil
+}
+
+// wait waits until the record of a job is published.
+func (a *Authority) wait(ctx context.Context, j *job) error {
 	select {
 	case err := <-j.done:
 		return err
@@ -47,7 +65,13 @@ func (a *Authority) submit(ctx context.Context, entries ...oplog.Entry) error {
 func (a *Authority) takeJobs() []*job {
 	a.jobsMu.Lock()
 	defer a.jobsMu.Unlock()
-	n := min(len(a.jobs), batchRecords)
+	n, bytes := 0, int64(0)
+	for n < len(a.jobs) && n < maxJobs {
+		if bytes += a.jobs[n].size(); n > 0 && bytes > batchBytes {
+			break
+		}
+		n++
+	}
 	jobs := slices.Clone(a.jobs[:n])
 	a.jobs = slices.Delete(a.jobs, 0, n)
 	return jobs
@@ -104,7 +128,8 @@ func (a *Authority) turn() (time.Duration, error) {
 		}
 	}
 	for !a.stopping() {
-		jobs, submissions := a.takeJobs(), a.pool.take()
+		jobs := a.takeJobs()
+		submissions := a.pool.take(batchRecords - len(jobs))
 		if len(jobs)+len(submissions) == 0 {
 			break
 		}
@@ -161,7 +186,7 @@ func (a *Authority) reject(s *submission, reason string) error {
 		return err
 	}
 	a.pool.withdraw(s.id)
-	a.pool.settle(s.id)
+	a.pool.settle(s.log, s.id)
 	a.o.Log.Info("record rejected", "package", s.name.String(), "record", s.id.String(), "reason", reason)
 	return nil
 }

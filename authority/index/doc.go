@@ -10,6 +10,7 @@
 //	L log                8 number of records, package name (empty for the operator log)
 //	P log place:4        8 registry index, 32 record id, 8 segment, 4 offset, 4 size: the place-th record of a log
 //	R record             1 state, 32 log, 8 registry index and 4 place, or the reason of the rejection
+//	R record log         the same, if a record of another log has the same bytes and came first
 //	C digest             8 first registry index whose record releases that content
 //	T …                  the trees and the ledger, see internal/tree
 //

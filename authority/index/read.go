@@ -49,7 +49,11 @@ func getIn(txn *badger.Txn, key []byte, use func([]byte) error) error {
 
 func logKey(id warg.LogID) []byte       { return append([]byte{keyLog}, id[:]...) }
 func recordKey(id warg.RecordID) []byte { return append([]byte{keyRecord}, id[:]...) }
-func contentKey(d warg.Digest) []byte   { return append([]byte{keyContent}, d[:]...) }
+
+// otherKey is the key of a record whose bytes are those of a record of another log.
+func otherKey(log warg.LogID, id warg.RecordID) []byte { return append(recordKey(id), log[:]...) }
+
+func contentKey(d warg.Digest) []byte { return append([]byte{keyContent}, d[:]...) }
 
 func placeKey(id warg.LogID, place uint32) []byte {
 	return binary.BigEndian.AppendUint32(append([]byte{keyPlace}, id[:]...), place)
@@ -194,10 +198,23 @@ func decodeRecord(b []byte) (r Record, err error) {
 	return r, nil
 }
 
-// Record returns what has become of a record; ok is false if it is not known, or
-// stands beyond the head. Operator records are known like others.
+// Record returns what has become of a record, in whichever log; ok is false if it is
+// not known, or stands beyond the head. Operator records are known like others.
 func (x *Index) Record(id warg.RecordID) (r Record, ok bool, err error) {
-	err = x.get(recordKey(id), func(b []byte) error {
+	return x.record(recordKey(id))
+}
+
+// RecordOf is Record for a record of one log. Bytes that an author signed once can be
+// a record of several.
+func (x *Index) RecordOf(log warg.LogID, id warg.RecordID) (r Record, ok bool, err error) {
+	if r, ok, err = x.Record(id); !ok || err != nil || r.Log == log {
+		return r, ok, err
+	}
+	return x.record(otherKey(log, id))
+}
+
+func (x *Index) record(key []byte) (r Record, ok bool, err error) {
+	err = x.get(key, func(b []byte) error {
 		r, err = decodeRecord(b)
 		return err
 	})

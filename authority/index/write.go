@@ -81,6 +81,7 @@ func (x *Index) putBatch(put putFunc, batch []Entry) error {
 	head := x.tree.Head().Length
 	logs := map[warg.LogID]*Log{}
 	released := map[warg.Digest]bool{}
+	taken := map[warg.RecordID]warg.LogID{}
 	for _, e := range batch {
 		l, err := x.logOf(logs, e, head)
 		if err != nil {
@@ -91,7 +92,11 @@ func (x *Index) putBatch(put putFunc, batch []Entry) error {
 			return err
 		}
 		r := Record{Log: e.Leaf.LogID, State: warg.StatePublished, Index: e.Index, Place: l.Count}
-		if err := seal(recordKey(e.Leaf.RecordID), r.encode()); err != nil {
+		key, err := x.recordKey(taken, e.Leaf)
+		if err != nil {
+			return err
+		}
+		if err := seal(key, r.encode()); err != nil {
 			return err
 		}
 		l.Count++
@@ -108,6 +113,26 @@ func (x *Index) putBatch(put putFunc, batch []Entry) error {
 		}
 	}
 	return nil
+}
+
+// recordKey returns where a record of a log is kept. taken are the keys of ids that
+// the batch has used so far.
+func (x *Index) recordKey(taken map[warg.RecordID]warg.LogID, leaf warg.Leaf) ([]byte, error) {
+	log, ok := taken[leaf.RecordID]
+	if !ok {
+		r, known, err := x.Record(leaf.RecordID)
+		if err != nil {
+			return nil, err
+		}
+		if log = leaf.LogID; known {
+			log = r.Log
+		}
+		taken[leaf.RecordID] = log
+	}
+	if log != leaf.LogID {
+		return otherKey(leaf.LogID, leaf.RecordID), nil
+	}
+	return recordKey(leaf.RecordID), nil
 }
 
 // logOf returns a log as this batch has made it so far.
@@ -140,11 +165,14 @@ func (x *Index) release(seal putFunc, done map[warg.Digest]bool, d warg.Digest, 
 func (x *Index) Reject(log warg.LogID, id warg.RecordID, reason string) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	if r, ok, err := x.Record(id); err != nil || ok && r.State == warg.StatePublished {
+	if r, ok, err := x.RecordOf(log, id); err != nil || ok && r.State == warg.StatePublished {
 		return err
 	}
-	err := x.put(func(put putFunc) error {
-		key := recordKey(id)
+	key, err := x.recordKey(map[warg.RecordID]warg.LogID{}, warg.Leaf{LogID: log, RecordID: id})
+	if err != nil {
+		return err
+	}
+	err = x.put(func(put putFunc) error {
 		return put(key, tree.Seal(key, Record{Log: log, State: warg.StateRejected, Reason: reason}.encode()))
 	})
 	if err != nil {
