@@ -622,3 +622,115 @@ func TestImportNeedsRoom(t *testing.T) {
 		t.Errorf("what is held already takes room: %v", err)
 	}
 }
+
+// brittle is a store of which one call that writes fails.
+type brittle struct {
+	*cache.Registry
+	left int // calls until it fails
+}
+
+var errBroken = errors.New("the disk is broken")
+
+func (b *brittle) step() error {
+	if b.left--; b.left == 0 {
+		return errBroken
+	}
+	return nil
+}
+
+func (b *brittle) Extend(ctx context.Context, leaves []warg.Leaf, accept func(warg.Checkpoint) error) error {
+	if err := b.step(); err != nil {
+		return err
+	}
+	return b.Registry.Extend(ctx, leaves, accept)
+}
+
+func (b *brittle) PutRecords(log warg.LogID, n uint64, records []warg.Record) error {
+	if err := b.step(); err != nil {
+		return err
+	}
+	return b.Registry.PutRecords(log, n, records)
+}
+
+func (b *brittle) PutName(log warg.LogID, name warg.PackageName) error {
+	if err := b.step(); err != nil {
+		return err
+	}
+	return b.Registry.PutName(log, name)
+}
+
+func (b *brittle) PutContent(ctx context.Context, d warg.Digest, body io.Reader, limit int64) error {
+	if err := b.step(); err != nil {
+		return err
+	}
+	return b.Registry.PutContent(ctx, d, body, limit)
+}
+
+func (b *brittle) PinContent(d warg.Digest) error {
+	if err := b.step(); err != nil {
+		return err
+	}
+	return b.Registry.PinContent(d)
+}
+
+func (b *brittle) Sync() error {
+	if err := b.step(); err != nil {
+		return err
+	}
+	return b.Registry.Sync()
+}
+
+// TestBrokenStore lets every write of an import fail once, the first, the second and
+// so on until there are no more. What is served stays what it was, also after a
+// restart, and importing again completes it.
+func TestBrokenStore(t *testing.T) {
+	o := small(t)
+	first := full(t, o)
+	o.release("test:c", "1.0.0", wargtest.Component("c"))
+	o.release("test:a", "2.0.0", wargtest.Component("a3"))
+	second := since(t, open(t, first), o)
+	want := full(t, o)
+	p := newPool(t)
+	for fails := 1; ; fails++ {
+		s := newSite(t, p, "up.example")
+		s.take(first)
+		before := s.state()
+		b := &brittle{s.stores["up.example"], fails}
+		options := upstream.Options{
+			Domain: "up.example", Store: b, OperatorKey: wargtest.Alice().Public().ID(), Offline: true, Now: later,
+			Dir: filepath.Join(s.dir, "upstreams", "up.example"), EvidenceDir: filepath.Join(s.dir, "evidence"),
+		}
+		restart := func() {
+			t.Helper()
+			s.replicas["up.example"].Close()
+			r, err := upstream.Open(t.Context(), options)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { r.Close() })
+			s.replicas["up.example"] = r
+		}
+		restart()
+		_, err := s.try(second)
+		if err == nil {
+			if fails < 8 {
+				t.Errorf("an import has only %d writes", fails-1)
+			}
+			break
+		}
+		if !errors.Is(err, errBroken) {
+			t.Fatalf("write %d: %v", fails, err)
+		}
+		if !bytes.Equal(s.state(), before) {
+			t.Fatalf("write %d: what is served changed", fails)
+		}
+		restart()
+		if !bytes.Equal(s.state(), before) {
+			t.Fatalf("write %d: what is served changed with a restart", fails)
+		}
+		s.take(second)
+		if !bytes.Equal(s.state(), want) {
+			t.Fatalf("write %d: importing again does not complete it", fails)
+		}
+	}
+}
