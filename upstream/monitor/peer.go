@@ -66,21 +66,33 @@ type peer struct {
 	http     *http.Client
 }
 
+// AddressError says that an address or a domain is not one of a registry.
+type AddressError struct {
+	Address string
+	Err     error
+}
+
+// Error names the address.
+func (e *AddressError) Error() string { return fmt.Sprintf("reading address %q: %v", e.Address, e.Err) }
+
+// Unwrap returns what is wrong with it.
+func (e *AddressError) Unwrap() error { return e.Err }
+
 // newPeer reads the address of a registry.
 func newPeer(address, onBehalf string, transport http.RoundTripper) (*peer, error) {
 	u, err := url.Parse(address)
 	if err != nil {
-		return nil, fmt.Errorf("reading address %q: %w", address, err)
+		return nil, &AddressError{address, err}
 	}
 	if u.Scheme != "http" && u.Scheme != "https" || u.Host == "" || u.User != nil || u.RawQuery != "" || u.Fragment != "" {
-		return nil, fmt.Errorf("address %q is not of the form http://host[:port][/path] or https://…", address)
+		return nil, &AddressError{address, errors.New("it is not of the form http://host[:port][/path] or https://…")}
 	}
 	if !strings.HasSuffix(u.Path, "/") {
 		u = u.JoinPath("/")
 	}
 	if onBehalf != "" {
 		if _, err := api.ParseDomain(onBehalf); err != nil {
-			return nil, err
+			return nil, &AddressError{onBehalf, err}
 		}
 	}
 	refuseRedirects := func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }

@@ -92,8 +92,9 @@ type Watcher struct {
 }
 
 // Open opens what is remembered of the registry at an address, or begins to
-// remember it, and verifies it. A folder that another process uses is a
-// [*durable.HeldError], one that was damaged a [*StateError].
+// remember it, and verifies it. An address that is none is an [*AddressError], a
+// folder that another process uses a [*durable.HeldError], and one that was damaged a
+// [*StateError].
 func Open(address string, o Options) (*Watcher, error) {
 	o = o.withDefaults()
 	p, err := newPeer(address, o.OnBehalf, o.Transport)
