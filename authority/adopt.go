@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"time"
 
 	"github.com/entrepot/entrepot/authority/journal"
@@ -97,12 +98,8 @@ func (a *Authority) judgeAdopted(name warg.PackageName, records []warg.Envelope)
 	l.mu.RLock()
 	state := l.state.Clone()
 	l.mu.RUnlock()
-	head, _, begun := state.Head()
-	for i := len(records) - 1; begun && i >= 0; i-- {
-		if records[i].PackageRecordID() == head {
-			records = records[i+1:]
-			break
-		}
+	if records, err = a.unknownYet(state, name.LogID(), records); err != nil {
+		return nil, err
 	}
 	now := a.o.Now()
 	for _, env := range records {
@@ -113,6 +110,27 @@ func (a *Authority) judgeAdopted(name warg.PackageName, records []warg.Envelope)
 		jobs = append(jobs, &job{adopted: &adopted{name, env, rec}, done: make(chan error, 1)})
 	}
 	return jobs, nil
+}
+
+// unknownYet leaves out the records that a log has already.
+func (a *Authority) unknownYet(state *pkglog.State, log warg.LogID, records []warg.Envelope) ([]warg.Envelope, error) {
+	head, _, begun := state.Head()
+	if !begun || len(records) == 0 {
+		return records, nil
+	}
+	for i, env := range slices.Backward(records) {
+		if env.PackageRecordID() == head {
+			return records[i+1:], nil
+		}
+	}
+	r, ok, err := a.index.RecordOf(log, records[len(records)-1].PackageRecordID())
+	switch {
+	case err != nil:
+		return nil, a.internal("looking up record", err)
+	case ok && r.State == warg.StatePublished: // all of them are before the head
+		return nil, nil
+	}
+	return records, nil
 }
 
 // judgeAdopted verifies the next record of a log.

@@ -42,6 +42,13 @@ func adopt(t testing.TB, a *Authority, p *wargtest.Package, list ...warg.Envelop
 	must(t, a.Adopt(t.Context(), p.Name(), list))
 }
 
+func keep(t testing.TB, a *Authority, contents ...[]byte) {
+	t.Helper()
+	for _, c := range contents {
+		must(t, a.KeepContent(warg.Sum(c), bytes.NewReader(c), int64(len(c))))
+	}
+}
+
 // records returns a log as readers see it.
 func records(t testing.TB, a *Authority, log warg.LogID) []warg.Record {
 	t.Helper()
@@ -83,13 +90,14 @@ func TestAdopt(t *testing.T) {
 		t.Errorf("a head before anything: %v", err)
 	}
 	for _, c := range contents[:2] {
-		must(t, a.KeepContent(warg.Sum(c), bytes.NewReader(c), int64(len(c))))
+		keep(t, a, c)
 		if _, err := a.Stat(t.Context(), warg.Sum(c)); !isKind(err, warg.KindContentNotFound) {
 			t.Errorf("content that nothing releases is served: %v", err)
 		}
 	}
 	adopt(t, a, p, list[:2]...)
 	adopt(t, a, p, list[:2]...) // again
+	adopt(t, a, p, list[:1]...) // and what is before the head
 	adopt(t, a, p, list[1:]...) // what follows, and a little before it
 	adopt(t, a, p)              // nothing
 	same(t, a, p.LogID(), list)
@@ -103,7 +111,7 @@ func TestAdopt(t *testing.T) {
 			t.Errorf("content %d: %v, %v, %v", i, has, err, serr)
 		}
 	}
-	must(t, a.KeepContent(warg.Sum(contents[2]), bytes.NewReader(contents[2]), 1<<20)) // late
+	keep(t, a, contents[2]) // late
 	if _, err := a.Stat(t.Context(), warg.Sum(contents[2])); err != nil {
 		t.Errorf("content that came late: %v", err)
 	}
@@ -162,6 +170,7 @@ func TestAdoptRefusals(t *testing.T) {
 	c := newClock()
 	a := open(t, adopting(durable.NewMemory(), c))
 	p, list := chain("up:tool", wargtest.Component("one"), wargtest.Component("two"))
+	keep(t, a, wargtest.Component("one"), wargtest.Component("two"))
 	fork := p.Fork()
 	adopt(t, a, p, list...)
 	forged := p.Next(wargtest.Bob(), wargtest.Yank("1.0.0"))
@@ -317,15 +326,17 @@ func TestSameBytesInTwoLogs(t *testing.T) {
 		waiting.Name = wargtest.Name("test:waiting")
 		waiting.LogID = waiting.Name.LogID()
 		upload(t, a, stolen, contents[0])
-		if st := settled(t, a, stolen); st.State != warg.StatePublished || st.Index != 1 {
+		st := settled(t, a, stolen)
+		if st.State != warg.StatePublished {
 			t.Fatalf("%+v", st)
 		}
+		keep(t, a, contents...)
 		adopt(t, a, p, list...)
 		check := func() {
 			t.Helper()
 			same(t, a, p.LogID(), list)
 			same(t, a, stolen.LogID, list[:1])
-			for log, want := range map[warg.LogID]uint64{stolen.LogID: 1, p.LogID(): length(t, a) - uint64(len(list))} {
+			for log, want := range map[warg.LogID]uint64{stolen.LogID: st.Index, p.LogID(): length(t, a) - uint64(len(list))} {
 				if st, err := a.Record(t.Context(), log, list[0].PackageRecordID()); err != nil || st.State != warg.StatePublished || st.Index != want {
 					t.Errorf("%+v, %v; want index %d", st, err, want)
 				}
@@ -380,8 +391,8 @@ func TestAdoptLongLogs(t *testing.T) {
 	p := wargtest.NewPackage("up:long")
 	list := []warg.Envelope{firstRecord(p, nil)}
 	for len(list) < maxJobs+200 {
-		n := len(list)
-		list = append(list, p.Next(wargtest.Bob(), wargtest.Release(fmt.Sprintf("1.%d.0", n), fmt.Append(nil, n))))
+		key := wargtest.Alice().Public()
+		list = append(list, p.Next(wargtest.Bob(), wargtest.Grant(key, pkglog.PermissionYank), wargtest.Revoke(key.ID(), pkglog.PermissionYank)))
 	}
 	done := make(chan error, 1)
 	go func() { done <- a.Adopt(t.Context(), p.Name(), list) }()
@@ -400,23 +411,25 @@ func TestAdoptLongLogs(t *testing.T) {
 // TestAdoptAcrossCrashes ends the process at every failpoint of an adoption, and goes
 // on from what is left.
 func TestAdoptAcrossCrashes(t *testing.T) {
-	content := wargtest.Component("one")
-	p, list := chain("up:tool", content, wargtest.Component("two"), wargtest.Component("three"))
+	contents := [][]byte{wargtest.Component("one"), wargtest.Component("two"), wargtest.Component("three")}
+	p, list := chain("up:tool", contents...)
 	story := func(o Options) error {
 		a, err := Open(t.Context(), o)
 		if err != nil {
 			return err
 		}
 		defer a.Close()
-		err = a.KeepContent(warg.Sum(content), bytes.NewReader(content), 1<<20)
-		for i := range list {
+		for i, c := range contents {
+			if err == nil {
+				err = a.KeepContent(warg.Sum(c), bytes.NewReader(c), 1<<20)
+			}
 			if err == nil {
 				err = a.Adopt(t.Context(), p.Name(), list[:i+1])
 			}
 		}
 		return err
 	}
-	for at, ended := 1, false; !ended; at++ {
+	for at, ended := 1, false; !ended; at += 1 + at/20 {
 		m := durable.NewMemory()
 		fault := durable.NewFault(m)
 		fault.SetPlan(durable.Plan{At: at, Outcome: durable.Killed})

@@ -284,3 +284,53 @@ func TestDamagedValuesAreNoticed(t *testing.T) {
 		}
 	}
 }
+
+// TestSameRecordInTwoLogs: bytes that were signed once can be a record of several
+// logs; each log has its own.
+func TestSameRecordInTwoLogs(t *testing.T) {
+	for _, batches := range [][]int{{3}, {1, 1, 1}} {
+		x := inMemory(t)
+		id := record(0)
+		name := func(text string) warg.PackageName {
+			n, err := warg.ParsePackageName(text)
+			must(t, err)
+			return n
+		}
+		logs := []warg.PackageName{name("test:a"), name("test:b"), name("test:c")}
+		next := 0
+		for _, n := range batches {
+			var list []Entry
+			var leaves []warg.Leaf
+			for range n {
+				e := Entry{Name: logs[next], Leaf: warg.Leaf{LogID: logs[next].LogID(), RecordID: id}, Index: uint64(next)}
+				list, leaves = append(list, e), append(leaves, e.Leaf)
+				next++
+			}
+			u, err := x.Tree().Prepare(leaves)
+			must(t, err)
+			must(t, x.Commit(u, list))
+		}
+		for i, n := range logs {
+			r, ok, err := x.RecordOf(n.LogID(), id)
+			if want := (Record{Log: n.LogID(), State: warg.StatePublished, Index: uint64(i)}); !ok || err != nil || r != want {
+				t.Errorf("%s: %+v, %v, %v", n, r, ok, err)
+			}
+		}
+		if r, ok, err := x.Record(id); !ok || err != nil || r.Index != 0 {
+			t.Errorf("the first: %+v, %v, %v", r, ok, err)
+		}
+		stranger := name("test:d").LogID()
+		if r, ok, err := x.RecordOf(stranger, id); ok || err != nil {
+			t.Errorf("a log that has it not: %+v, %v", r, err)
+		}
+		must(t, x.Reject(stranger, id, "no"))
+		must(t, x.Reject(logs[1].LogID(), id, "no")) // is published
+		if r, ok, err := x.RecordOf(stranger, id); !ok || err != nil || r.State != warg.StateRejected {
+			t.Errorf("rejected: %+v, %v", r, err)
+		}
+		if r, ok, err := x.RecordOf(logs[1].LogID(), id); !ok || err != nil || r.State != warg.StatePublished {
+			t.Errorf("published: %+v, %v", r, err)
+		}
+		must(t, x.Close())
+	}
+}
