@@ -93,6 +93,7 @@ func (c *client) command(ctx context.Context, program string, args ...string) (*
 	}
 	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Dir = filepath.Join(c.dir, "cwd")
+	cmd.WaitDelay = time.Second // what a killed shell started may still hold its streams
 	cmd.Env = []string{
 		"PATH=" + c.path, "HOME=" + filepath.Join(c.dir, "home"),
 		"XDG_CONFIG_HOME=" + filepath.Join(c.dir, "config"), "XDG_CACHE_HOME=" + filepath.Join(c.dir, "cache"),

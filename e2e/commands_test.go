@@ -32,6 +32,11 @@ func commands() map[string]command {
 		"kill9":    cmdKill9,
 		"client":   cmdClient,
 		"as":       cmdAs,
+		"begin":    cmdBegin,
+		"finish":   cmdFinish,
+		"tap":      cmdTap,
+		"fault":    cmdFault,
+		"held":     cmdHeld,
 		"tty":      cmdTTY,
 		"within":   cmdWithin,
 		"exits":    cmdExits,
@@ -97,12 +102,9 @@ func cmdUpstream(ts *testscript.TestScript, neg bool, args []string) {
 	address := w.address(ts, name)
 	cmd := exec.Command(w.tools.program(wargServer, "warg-server"),
 		append([]string{"--listen", address, "--content-dir", content}, args[1:]...)...)
-	cmd.Env = []string{"PATH=" + systemPath, "NO_COLOR=1", "WARG_OPERATOR_KEY=" + referenceKey}
+	cmd.Env = []string{"PATH=" + systemPath, "NO_COLOR=1", "WARG_OPERATOR_KEY=" + operatorKey(name)}
 	w.run(ts, name, cmd, readyByAddress(address))
 }
-
-// referenceKey signs for the reference registry here; it was made for these tests.
-const referenceKey = "ecdsa-p256:ZW50cmVwb3QgdGVzdHM6IHJlZmVyZW5jZSBrZXkgMDE="
 
 func (w *world) run(ts *testscript.TestScript, name string, cmd *exec.Cmd, probe func() (string, error)) {
 	if s, ok := w.servers[name]; ok {

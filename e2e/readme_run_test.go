@@ -65,9 +65,9 @@ func newReader(t *testing.T) *reader {
 	t.Cleanup(r.stop)
 	r.shell(`mkdir -p "$READER/home" "$CLONE"
 cd "$REPOSITORY"
-git ls-files -z --cached --others --exclude-standard | while IFS= read -r -d '' file; do
+git ls-files -z --cached --others --exclude-standard --exclude '/.bench-*/' | while IFS= read -r -d '' file; do
   if [ -e "$file" ]; then printf '%s\0' "$file"; fi
-done | tar -c --null -T - | tar -x -C "$CLONE"
+done | tar -c --ignore-failed-read --null -T - | tar -x -C "$CLONE"
 cd "$CLONE"
 git init -q -b main . && git add -A
 git -c user.name=reader -c user.email=reader@example.com commit -q -m "as it stands"`)
@@ -153,7 +153,7 @@ func (r *reader) upstream(toml string) {
 	}
 	content := filepath.Join(r.dir, "upstream-content")
 	cmd := exec.Command(r.tools.program(wargServer, "warg-server"), "--listen", address, "--content-dir", content, "--namespace", "wasi")
-	cmd.Env = []string{"PATH=" + systemPath, "NO_COLOR=1", "WARG_OPERATOR_KEY=" + referenceKey}
+	cmd.Env = []string{"PATH=" + systemPath, "NO_COLOR=1", "WARG_OPERATOR_KEY=" + operatorKey("wasi.example")}
 	if err := os.Mkdir(content, 0o755); err != nil {
 		r.t.Fatal(err)
 	}

@@ -19,6 +19,8 @@ type world struct {
 	servers map[string]*server
 	home    map[string]string // server name -> its address, kept over restarts
 	clients map[string]*client
+	taps    map[string]*tap
+	errands map[string]*errand // client name -> what it is doing while the script goes on
 }
 
 type worldKey struct{}
@@ -54,6 +56,7 @@ func TestScripts(t *testing.T) {
 			w := &world{
 				tools: found, work: env.WorkDir,
 				servers: map[string]*server{}, home: map[string]string{}, clients: map[string]*client{},
+				taps: map[string]*tap{}, errands: map[string]*errand{},
 			}
 			env.Values[worldKey{}] = w
 			env.Defer(func() { w.close(env.T()) })
@@ -88,6 +91,12 @@ func (w *world) close(t testscript.T) {
 			t.Log("log of ", s.name, " ends:\n", s.tail())
 		}
 		s.end()
+	}
+	for _, t := range w.taps {
+		t.close()
+	}
+	for _, e := range w.errands {
+		e.end()
 	}
 }
 
