@@ -374,6 +374,53 @@ func TestViewsChangeWithTheirLogs(t *testing.T) {
 	wg.Wait()
 }
 
+// TestPutLogs: what is put of several logs at a time is there, in memory and on disk,
+// and what does not follow what is held does not spoil what is in memory.
+func TestPutLogs(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, Options{Dir: dir})
+	r := registry(t, c, "up.example")
+	a, b := leaf("a", 0).LogID, leaf("b", 0).LogID
+	fromA, fromB := records(t, r, "a", 1, 2, 3), records(t, r, "b", 4, viewBytes, 5)
+	check := func(when string, wantA, wantB int) {
+		t.Helper()
+		for log, want := range map[warg.LogID][]warg.Record{a: fromA[:wantA], b: fromB[:wantB]} {
+			_, held, err := r.Log(log)
+			got, readErr := r.Records(log, 0, 10)
+			if err := errors.Join(err, readErr); err != nil || held != uint64(len(want)) || !slices.EqualFunc(got, want, sameRecord) {
+				t.Errorf("%s: %d held, %d read, %v; want %d", when, held, len(got), err, len(want))
+			}
+			for i, rec := range want {
+				if rec.Token == rec.RecordID(log).String() {
+					continue // found by the id
+				}
+				if n, ok, err := r.FindToken(log, rec.Token); n != uint64(i) || !ok || err != nil {
+					t.Errorf("%s: token of record %d: %d %v %v", when, i, n, ok, err)
+				}
+			}
+		}
+	}
+	put := func(firstA, endA, firstB, endB int) {
+		t.Helper()
+		logs := []warg.LogRecords{{LogID: a, Records: fromA[firstA:endA]}, {LogID: b, Records: fromB[firstB:endB]}}
+		if err := r.PutLogs([]uint64{uint64(firstA), uint64(firstB)}, logs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check("before", 0, 0)
+	put(0, 1, 0, 1)
+	check("one each", 1, 1)
+	put(1, 3, 1, 3) // b does not fit into memory any more
+	check("all", 3, 3)
+	put(1, 2, 1, 2) // again, and less
+	check("fewer", 2, 2)
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = registry(t, open(t, Options{Dir: dir}), "up.example")
+	check("after a restart", 2, 2)
+}
+
 // damage flips a bit in a value.
 func damage(t *testing.T, c *Cache, key []byte) {
 	t.Helper()

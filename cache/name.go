@@ -33,11 +33,30 @@ func (r *Registry) Name(log warg.LogID) (name warg.PackageName, ok bool, err err
 
 // PutName stores a verified name.
 func (r *Registry) PutName(log warg.LogID, name warg.PackageName) error {
+	return r.putNames([]warg.LogID{log}, []warg.PackageName{name})
+}
+
+// PutNames stores verified names of the logs that have their ids.
+func (r *Registry) PutNames(names []warg.PackageName) error {
+	logs := make([]warg.LogID, len(names))
+	for i, name := range names {
+		logs[i] = name.LogID()
+	}
+	return r.putNames(logs, names)
+}
+
+func (r *Registry) putNames(logs []warg.LogID, names []warg.PackageName) error {
 	n := r.now.Load()
-	key := n.nameKey(log)
-	err := n.db.Update(func(txn *badger.Txn) error { return txn.Set(key, tree.Seal(key, []byte(name.String()))) })
-	if err != nil {
-		return fmt.Errorf("storing name `%s`: %w", name, err)
+	wb := n.db.NewWriteBatch()
+	defer wb.Cancel()
+	for i, name := range names {
+		key := n.nameKey(logs[i])
+		if err := wb.Set(key, tree.Seal(key, []byte(name.String()))); err != nil {
+			return fmt.Errorf("storing name `%s`: %w", name, err)
+		}
+	}
+	if err := wb.Flush(); err != nil {
+		return fmt.Errorf("storing names: %w", err)
 	}
 	return nil
 }

@@ -77,21 +77,33 @@ func decodeRecord(b []byte) (rec warg.Record, err error) {
 // PutRecords stores verified records; the first is the log's i-th, and those before
 // it are held.
 func (r *Registry) PutRecords(log warg.LogID, i uint64, records []warg.Record) error {
+	return r.PutLogs([]uint64{i}, []warg.LogRecords{{LogID: log, Records: records}})
+}
+
+// PutLogs is PutRecords for several logs: the first of the records of logs[i] is
+// that log's first[i]-th. How many are held is written last, so after a crash in
+// between there are at worst records that nobody looks at.
+func (r *Registry) PutLogs(first []uint64, logs []warg.LogRecords) error {
 	n := r.now.Load()
 	wb := n.db.NewWriteBatch()
 	defer wb.Cancel()
-	for k, rec := range records {
-		if err := n.putRecord(log, i+uint64(k), rec, wb.Set); err != nil {
-			return fmt.Errorf("storing record of log `%s`: %w", log, err)
+	for k, l := range logs {
+		for i, rec := range l.Records {
+			if err := n.putRecord(l.LogID, first[k]+uint64(i), rec, wb.Set); err != nil {
+				return fmt.Errorf("storing record of log `%s`: %w", l.LogID, err)
+			}
+		}
+	}
+	for k, l := range logs {
+		key := n.heldKey(l.LogID)
+		if err := wb.Set(key, putNumbers(key, first[k]+uint64(len(l.Records)))); err != nil {
+			return fmt.Errorf("storing records of log `%s`: %w", l.LogID, err)
 		}
 	}
 	if err := wb.Flush(); err != nil {
-		return fmt.Errorf("storing records of log `%s`: %w", log, err)
+		return fmt.Errorf("storing records: %w", err)
 	}
-	if err := n.setHeld(log, i+uint64(len(records))); err != nil {
-		return err
-	}
-	n.views.drop(log)
+	n.views.extend(first, logs)
 	return nil
 }
 

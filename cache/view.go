@@ -51,7 +51,11 @@ func (v *views) now() uint64 {
 func (v *views) add(log warg.LogID, view *logView, generation uint64) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.generation == generation {
+	if v.generation != generation {
+		return
+	}
+	// Between a change and the note of it two readers may have seen both sides.
+	if other, ok := v.logs.Peek(log); !ok || other.leaves <= view.leaves && other.held <= view.held {
 		v.logs.Add(log, view)
 	}
 }
@@ -65,6 +69,50 @@ func (v *views) drop(logs ...warg.LogID) {
 		v.logs.Remove(log)
 	}
 }
+
+// extend must be called after records were committed. Who fetched records reads
+// them next, so views that are here go on, and others are left to be read.
+func (v *views) extend(first []uint64, logs []warg.LogRecords) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.generation++
+	for i, l := range logs {
+		old, ok := v.logs.Peek(l.LogID)
+		if !ok {
+			continue
+		}
+		if next := old.extended(first[i], l); next != nil {
+			v.logs.Add(l.LogID, next)
+		} else {
+			v.logs.Remove(l.LogID)
+		}
+	}
+}
+
+// extended returns the view with more records, or nil if it must be read anew.
+func (v *logView) extended(first uint64, l warg.LogRecords) *logView {
+	held := first + uint64(len(l.Records))
+	if v.held != first || !v.whole() || held > min(v.leaves, viewRecords) {
+		return nil
+	}
+	next := *v
+	next.held = held
+	next.records = append(slices.Clip(v.records), l.Records...)
+	next.ids = slices.Clip(v.ids)
+	size := 0
+	for i, rec := range next.records {
+		if size += recordSize(rec); size > viewBytes {
+			return nil
+		}
+		if i >= len(v.ids) {
+			next.ids = append(next.ids, rec.RecordID(l.LogID))
+		}
+	}
+	return &next
+}
+
+// recordSize is what a record counts towards viewBytes.
+func recordSize(rec warg.Record) int { return len(rec.Content) + len(rec.JSON) + len(rec.Token) }
 
 // view returns what readers want to know of a log.
 func (n *numbered) view(log warg.LogID) (*logView, error) {
@@ -112,8 +160,7 @@ func (n *numbered) readRecords(txn *badger.Txn, log warg.LogID, v *logView) erro
 			v.records, v.ids = nil, nil
 			return nil // whoever asks for the records will find out, and see to it
 		}
-		size += len(rec.Content) + len(rec.JSON) + len(rec.Token)
-		if size > viewBytes || i == viewRecords {
+		if size += recordSize(rec); size > viewBytes || i == viewRecords {
 			v.records, v.ids = nil, nil
 			return nil
 		}

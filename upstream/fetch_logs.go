@@ -6,12 +6,14 @@ import (
 	"fmt"
 
 	"github.com/entrepot/entrepot/warg"
-	"github.com/entrepot/entrepot/warg/api"
 	"github.com/entrepot/entrepot/warg/pkglog"
 )
 
-// logsPerRequest is how many logs are asked for in one request.
-const logsPerRequest = 64
+// Bounds on one request for records. The ledger says how many a log has.
+const (
+	logsPerRequest    = 256
+	recordsPerRequest = 4096 // about 3 MiB of answer
+)
 
 // fetchLogs sees to it that all records of the logs are held, up to the view. Of
 // readers who want the same log one makes the request, and in one request are all
@@ -26,15 +28,33 @@ func (r *Replica) fetchLogs(ctx context.Context, v *view, wanted []warg.LogID) e
 		return err
 	}
 	mine, all := r.logs.join(wanted)
-	for len(mine) > 0 {
-		part := mine[:min(len(mine), logsPerRequest)]
-		mine = mine[len(part):]
+	for _, part := range r.inParts(mine) {
 		r.detach(fetchTimeout, func(ctx context.Context) {
 			b := &batch{r: r, v: v, limit: warg.MaxFetchLimit, open: make(map[warg.LogID]*openLog)}
 			b.run(ctx, part)
 		})
 	}
 	return wait(ctx, all)
+}
+
+// inParts shares logs out among requests.
+func (r *Replica) inParts(logs []warg.LogID) (parts [][]warg.LogID) {
+	begin, records := 0, uint64(0)
+	for i, log := range logs {
+		leaves, held, err := r.o.Store.Log(log)
+		if err != nil {
+			held = leaves // what is wrong will be seen where it matters
+		}
+		records += min(leaves-held, warg.MaxFetchLimit)
+		if i > begin && (records > recordsPerRequest || i-begin == logsPerRequest) {
+			parts = append(parts, logs[begin:i])
+			begin, records = i, min(leaves-held, warg.MaxFetchLimit)
+		}
+	}
+	if begin < len(logs) {
+		parts = append(parts, logs[begin:])
+	}
+	return parts
 }
 
 // batch fetches several logs together until each of them is complete or refused.
@@ -132,19 +152,15 @@ func (b *batch) step(ctx context.Context) error {
 	if len(page.Packages) != len(req.Packages) {
 		return refuse(ClassAnswer, "%s: asked for %d logs, got %d", doing, len(req.Packages), len(page.Packages))
 	}
+	pieces := make([]*piece, len(page.Packages))
 	for i, got := range page.Packages {
 		l := b.open[req.Packages[i].LogID]
 		if l.id != got.LogID {
 			return refuse(ClassAnswer, "%s: asked for log `%s`, got `%s`", doing, l.id, got.LogID)
 		}
-		switch err := b.take(l, got.Records); {
-		case err != nil:
-			b.land(l.id, err)
-		case l.complete(b.v.cp.LogLength, b.r.o.Store):
-			b.land(l.id, nil)
-		}
+		pieces[i] = &piece{log: l, records: got.Records}
 	}
-	return nil
+	return b.take(pieces)
 }
 
 // operatorToken spares upstream sending the operator log along.
@@ -185,56 +201,6 @@ func (b *batch) again(err error) bool {
 		return true
 	}
 	return false
-}
-
-// take verifies the next records of a log and stores them.
-func (b *batch) take(l *openLog, records []warg.Record) error {
-	if l.pages++; len(records) == 0 {
-		return refuse(ClassAbsence, "log `%s` ends after %d of %d records", l.id, l.held, l.leaves)
-	}
-	const spare = 2
-	if l.pages > l.leaves+spare {
-		return refuse(ClassEndless, "the pages of log `%s` go round in a circle", l.id)
-	}
-	fresh := make([]warg.Record, 0, len(records))
-	var bad error
-	for _, rec := range records {
-		var held bool
-		if held, bad = b.verify(l, rec, l.held+uint64(len(fresh))); bad != nil {
-			break // what came before it is good
-		}
-		if l.token = rec.Token; !held {
-			rec.JSON = nil
-			rec.JSON = api.AppendRecord(nil, rec)
-			fresh = append(fresh, rec)
-		}
-	}
-	if len(fresh) > 0 {
-		if err := b.r.o.Store.PutRecords(l.id, l.held, fresh); err != nil {
-			return fmt.Errorf("keeping records of log `%s`: %w", l.id, err)
-		}
-		l.held += uint64(len(fresh))
-	}
-	return bad
-}
-
-// verify verifies that a record is the n-th of its log, unless it is held already.
-func (b *batch) verify(l *openLog, rec warg.Record, n uint64) (held bool, err error) {
-	at, index, ok, err := b.r.o.Store.Find(l.id, rec.PackageRecordID())
-	switch {
-	case err != nil:
-		return false, err
-	case !ok || index != rec.Index:
-		return false, refuse(ClassRecord, "log `%s` has a record at index %d that is not in the ledger", l.id, rec.Index)
-	case at < n:
-		return true, nil // sent again
-	case at > n:
-		return false, refuse(ClassRecord, "log `%s` leaves out its record %d", l.id, n)
-	}
-	if err := l.state.Validate(rec.Envelope); err != nil {
-		return false, refuse(recordClass(err), "record %d of log `%s`: %w", n, l.id, err)
-	}
-	return false, nil
 }
 
 // complete reports whether all records below a length are held.

@@ -207,6 +207,15 @@ func (s *memStore) PutRecords(log warg.LogID, n uint64, records []warg.Record) e
 	return nil
 }
 
+func (s *memStore) PutLogs(first []uint64, logs []warg.LogRecords) error {
+	for i, l := range logs {
+		if err := s.PutRecords(l.LogID, first[i], l.Records); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (s *memStore) Name(log warg.LogID) (warg.PackageName, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -219,6 +228,15 @@ func (s *memStore) PutName(log warg.LogID, name warg.PackageName) error {
 	defer s.mu.Unlock()
 	s.names[log] = name
 	return s.fail
+}
+
+func (s *memStore) PutNames(names []warg.PackageName) error {
+	for _, name := range names {
+		if err := s.PutName(name.LogID(), name); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 type memContent struct{ *bytes.Reader }

@@ -143,6 +143,7 @@ func (r *Replica) askNames(ctx context.Context, ids []warg.LogID) error {
 		r.remember(ids, err)
 		return err
 	}
+	good := make([]warg.PackageName, 0, len(ids))
 	for i, id := range ids {
 		switch name := names[i]; {
 		case name.IsZero():
@@ -151,9 +152,12 @@ func (r *Replica) askNames(ctx context.Context, ids []warg.LogID) error {
 			err = refuse(ClassName, "registry `%s` gives log `%s` the name `%s`, whose id is another one", r.o.Domain, id, name)
 			r.remember(ids[i:i+1], err)
 		default:
-			if putErr := r.o.Store.PutName(id, name); putErr != nil {
-				return fmt.Errorf("keeping name of log `%s`: %w", id, putErr)
-			}
+			good = append(good, name)
+		}
+	}
+	if len(good) > 0 {
+		if putErr := r.o.Store.PutNames(good); putErr != nil {
+			return fmt.Errorf("keeping names of registry `%s`: %w", r.o.Domain, putErr)
 		}
 	}
 	return err

@@ -66,11 +66,16 @@ type Store interface {
 	// PutRecords stores verified records; the first is the log's n-th. Those before
 	// it are held.
 	PutRecords(log warg.LogID, n uint64, records []warg.Record) error
+	// PutLogs is PutRecords for several logs at a time, which costs a store less:
+	// the first of the records of logs[i] is that log's first[i]-th.
+	PutLogs(first []uint64, logs []warg.LogRecords) error
 
 	// Name returns the verified name of a log.
 	Name(log warg.LogID) (name warg.PackageName, ok bool, err error)
 	// PutName stores a verified name.
 	PutName(log warg.LogID, name warg.PackageName) error
+	// PutNames is PutName for several names, each of the log with its own id.
+	PutNames(names []warg.PackageName) error
 
 	// StatContent and OpenContent fail with KindContentNotFound for content that
 	// this registry was not seen to have.

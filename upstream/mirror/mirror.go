@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 
 	"golang.org/x/sync/errgroup"
 
@@ -38,15 +39,20 @@ type Package struct {
 
 // Step is progress: Done of Total things of a stage. Stages follow each other.
 type Step struct {
-	Stage       string // "checkpoint", "names", "records", "content"
+	Stage       string // "checkpoint", "records" (of logs, and their names), "content"
 	Done, Total int64
 }
 
 // Sizes of requests to the replica.
 const (
 	ledgerBatch = 10_000 // leaves
-	logsBatch   = 64     // logs in one fetch; the replica asks upstream for so many at a time
-	contents    = 4      // fetched at a time: half of the connections that an upstream gets by default
+	logsBatch   = 256    // logs in one fetch; the replica asks upstream for so many at a time
+	recordsPage = 100    // records of each log that are looked at together: some 30 MiB at worst
+
+	// atATime is how many fetches of logs, or of content, are under way: half of the
+	// connections that an upstream gets by default. While one waits for upstream the
+	// others verify.
+	atATime = 4
 )
 
 // Sync fills a replica: first the checkpoint with its ledger, then what the plan
@@ -71,9 +77,6 @@ func Sync(ctx context.Context, r Replica, plan Plan, from uint64, progress func(
 	if err != nil {
 		return from, err
 	}
-	if err := s.names(ctx, logs); err != nil {
-		return from, err
-	}
 	wanted, err := s.records(ctx, logs)
 	if err != nil {
 		return from, err
@@ -90,6 +93,9 @@ type filling struct {
 	length   uint64
 	plan     Plan
 	progress func(Step)
+
+	mu   sync.Mutex
+	step Step // reported last; under mu
 }
 
 // logs returns the package logs of the plan that have leaves from an index on.
@@ -123,20 +129,8 @@ func (s *filling) logs(ctx context.Context, from uint64) ([]warg.LogID, error) {
 	return found, nil
 }
 
-func (s *filling) names(ctx context.Context, logs []warg.LogID) error {
-	done := int64(0)
-	for batch := range slices.Chunk(logs, warg.MaxNames) {
-		if _, err := s.r.Names(ctx, batch); err != nil {
-			return err
-		}
-		done += int64(len(batch))
-		s.progress(Step{"names", done, int64(len(logs))})
-	}
-	return nil
-}
-
-// records has all records of the logs fetched and returns the content that their
-// releases name and the plan wants.
+// records has all records and the names of the logs fetched and returns the content
+// that their releases name and the plan wants.
 func (s *filling) records(ctx context.Context, logs []warg.LogID) ([]warg.Digest, error) {
 	wants := map[warg.LogID]warg.Requirement{}
 	for _, p := range s.plan.Packages {
@@ -144,29 +138,40 @@ func (s *filling) records(ctx context.Context, logs []warg.LogID) ([]warg.Digest
 	}
 	var wanted []warg.Digest
 	seen := map[warg.Digest]bool{}
-	done := int64(0)
-	for batch := range slices.Chunk(logs, logsBatch) {
-		err := s.batch(ctx, batch, func(log warg.LogID, rel pkglog.Release) {
+	batches := slices.Collect(slices.Chunk(logs, logsBatch))
+	s.begin("records", len(logs))
+	err := each(ctx, len(batches), func(ctx context.Context, i int) error {
+		var found []warg.Digest
+		err := s.batch(ctx, batches[i], func(log warg.LogID, rel pkglog.Release) {
 			want, named := wants[log]
 			digest, err := rel.Content.Digest()
-			if err != nil || seen[digest] || !s.plan.Everything && !(named && want.Matches(rel.Version)) {
-				return // a hash of another length names no content that anybody can have
+			if err == nil && (s.plan.Everything || named && want.Matches(rel.Version)) {
+				found = append(found, digest) // a hash of another length names no content that anybody can have
 			}
-			seen[digest] = true
-			wanted = append(wanted, digest)
 		})
 		if err != nil {
-			return nil, err
+			return err
 		}
-		done += int64(len(batch))
-		s.progress(Step{"records", done, int64(len(logs))})
-	}
-	return wanted, nil
+		s.advance(len(batches[i]), func() {
+			for _, digest := range found {
+				if !seen[digest] {
+					seen[digest] = true
+					wanted = append(wanted, digest)
+				}
+			}
+		})
+		return nil
+	})
+	return wanted, err
 }
 
-// batch reads all records of some logs and reports their releases.
+// batch has names and records of some logs fetched, reads all records, and reports
+// their releases.
 func (s *filling) batch(ctx context.Context, logs []warg.LogID, found func(warg.LogID, pkglog.Release)) error {
-	req := warg.LogsRequest{LogLength: s.length, Limit: warg.MaxFetchLimit}
+	if _, err := s.r.Names(ctx, logs); err != nil {
+		return err
+	}
+	req := warg.LogsRequest{LogLength: s.length, Limit: recordsPage}
 	for _, log := range logs {
 		req.Packages = append(req.Packages, warg.LogCursor{LogID: log})
 	}
@@ -185,7 +190,7 @@ func (s *filling) batch(ctx context.Context, logs []warg.LogID, found func(warg.
 					return err
 				}
 			}
-			if n := len(log.Records); n == warg.MaxFetchLimit {
+			if n := len(log.Records); n == recordsPage {
 				req.Packages = append(req.Packages, warg.LogCursor{LogID: log.LogID, Token: log.Records[n-1].Token})
 			}
 		}
@@ -196,44 +201,54 @@ func (s *filling) batch(ctx context.Context, logs []warg.LogID, found func(warg.
 }
 
 func releases(rec warg.Record, found func(pkglog.Release)) error {
-	decoded, err := pkglog.Decode(rec.Content)
+	list, err := pkglog.Releases(rec.Content)
 	if err != nil {
 		return fmt.Errorf("decoding a stored record: %w", err)
 	}
-	for _, e := range decoded.Entries {
-		if rel, ok := e.(pkglog.Release); ok {
-			found(rel)
-		}
+	for _, rel := range list {
+		found(rel)
 	}
 	return nil
 }
 
-// contents has content fetched, several at a time.
+// contents has content fetched.
 func (s *filling) contents(ctx context.Context, wanted []warg.Digest) error {
-	g, ctx := errgroup.WithContext(ctx)
-	g.SetLimit(contents)
-	fetched := make(chan struct{})
-	reported := make(chan struct{})
-	go func() { // one goroutine, as the caller's function need not be safe for more
-		defer close(reported)
-		done := int64(0)
-		for range fetched {
-			done++
-			s.progress(Step{"content", done, int64(len(wanted))})
+	s.begin("content", len(wanted))
+	return each(ctx, len(wanted), func(ctx context.Context, i int) error {
+		_, err := s.r.Stat(ctx, wanted[i])
+		if err != nil && !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
+			return err
 		}
-	}()
-	for _, digest := range wanted {
-		g.Go(func() error {
-			_, err := s.r.Stat(ctx, digest)
-			if err != nil && !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
-				return err
-			}
-			fetched <- struct{}{}
-			return nil
-		})
+		s.advance(1, func() {})
+		return nil
+	})
+}
+
+// begin starts counting the steps of a stage.
+func (s *filling) begin(stage string, total int) { s.step = Step{Stage: stage, Total: int64(total)} }
+
+// advance notes that so much more of the stage is done, with what belongs to that,
+// and tells the caller, whose function need not be safe for more than one goroutine.
+func (s *filling) advance(more int, with func()) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	with()
+	s.step.Done += int64(more)
+	s.progress(s.step)
+}
+
+// each calls f with 0 to n-1, several at a time, until one fails.
+func each(ctx context.Context, n int, f func(ctx context.Context, i int) error) error {
+	g, running := errgroup.WithContext(ctx)
+	g.SetLimit(atATime)
+	for i := range n {
+		if running.Err() != nil {
+			break
+		}
+		g.Go(func() error { return f(running, i) })
 	}
-	err := g.Wait()
-	close(fetched)
-	<-reported
-	return err
+	if err := g.Wait(); err != nil {
+		return err
+	}
+	return ctx.Err()
 }

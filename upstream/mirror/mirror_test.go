@@ -34,12 +34,16 @@ func newReplica() *replica {
 func (r *replica) Refresh(context.Context) error { r.refreshes++; return r.refreshErr }
 
 func (r *replica) Names(ctx context.Context, ids []warg.LogID) ([]warg.PackageName, error) {
+	r.mu.Lock()
 	r.names = append(r.names, ids...)
+	r.mu.Unlock()
 	return r.Memory.Names(ctx, ids)
 }
 
 func (r *replica) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage, error) {
 	page, err := r.Memory.Logs(ctx, req)
+	r.mu.Lock()
+	defer r.mu.Unlock()
 	for _, p := range page.Packages {
 		r.records[p.LogID] += len(p.Records)
 	}
@@ -193,7 +197,7 @@ func TestSteps(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"checkpoint 0/1", "checkpoint 1/1", "names 2/2", "records 2/2", "content 1/3", "content 2/3", "content 3/3"}
+	want := []string{"checkpoint 0/1", "checkpoint 1/1", "records 2/2", "content 1/3", "content 2/3", "content 3/3"}
 	if !slices.Equal(steps, want) {
 		t.Errorf("got %v, want %v", steps, want)
 	}
