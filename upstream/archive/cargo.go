@@ -19,6 +19,14 @@ type Cargo struct {
 
 	mu     sync.Mutex
 	places map[warg.LogID]place // where reading of a log may go on
+	leaves ledgerFrame          // read last
+}
+
+// ledgerFrame is a frame of the ledger. It is often read in small pieces, one for
+// each checkpoint.
+type ledgerFrame struct {
+	number uint64 // from 1; 0 = none
+	packed []byte
 }
 
 var _ upstream.Cargo = (*Cargo)(nil)
@@ -41,7 +49,7 @@ func (c *Cargo) Base() warg.SignedCheckpoint { return c.r.base }
 
 // frames reads the stream from a place on. Where it must stop the kinds of the
 // frames tell.
-func (c *Cargo) frames(at int64) *frames { return c.a.s.frames(at, c.a.s.size) }
+func (c *Cargo) frames(at int64) *frames { return c.a.s.frames(at, c.a.s.size, lookUpAhead) }
 
 // Checkpoint implements [upstream.Transport].
 func (c *Cargo) Checkpoint(context.Context) (warg.View, error) {
@@ -56,14 +64,28 @@ func (c *Cargo) Ledger(_ context.Context, start uint64, max int) ([]byte, error)
 	if start < c.r.first {
 		return nil, warg.Errorf(warg.KindUnavailable, "the archive's ledger begins at index %d", c.r.first)
 	}
-	frame, within := (start-c.r.first)/leavesPerFrame, (start-c.r.first)%leavesPerFrame
-	const fullFrame = frameOverhead + leavesPerFrame*leafSize
-	payload, err := c.frames(c.r.ledgerAt + int64(frame)*fullFrame).want(kindLedger)
+	packed, err := c.ledgerFrame((start - c.r.first) / leavesPerFrame)
 	if err != nil {
 		return nil, err
 	}
-	payload = payload[within*leafSize:]
-	return payload[:min(uint64(len(payload)), uint64(max)*leafSize)], nil
+	packed = packed[(start-c.r.first)%leavesPerFrame*leafSize:]
+	return packed[:min(uint64(len(packed)), uint64(max)*leafSize)], nil
+}
+
+// ledgerFrame reads a frame of the ledger. What it returned before does not change.
+func (c *Cargo) ledgerFrame(n uint64) ([]byte, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.leaves.number == n+1 {
+		return c.leaves.packed, nil
+	}
+	const full = frameOverhead + leavesPerFrame*leafSize
+	packed, err := c.frames(c.r.ledgerAt + int64(n)*full).want(kindLedger)
+	if err != nil {
+		return nil, err
+	}
+	c.leaves = ledgerFrame{n + 1, packed}
+	return packed, nil
 }
 
 // many reads frames of one kind that hold many things each.

@@ -23,11 +23,13 @@ type exporting struct {
 	progress func(Step)
 	done     ExportedRegistry
 	wanted   map[warg.Digest]bool // content that the archived records release
+	piece    []byte               // of content on its way
 }
 
 func (x *exporting) run(ctx context.Context) error {
 	x.done.Domain, x.done.Length, x.done.Since = x.src.Domain(), x.length, x.first
 	x.wanted = make(map[warg.Digest]bool)
+	x.piece = make([]byte, bytesPerFrame)
 	x.w.write(kindRegistry, func(e *encoder) {
 		e.text(x.src.Domain())
 		e.checkpoint(x.head)
@@ -260,12 +262,12 @@ func (x *exporting) content(ctx context.Context, digest warg.Digest) error {
 		e.digest(digest)
 		e.u64(uint64(size))
 	})
-	sum, b := sha256.New(), make([]byte, bytesPerFrame)
+	sum := sha256.New()
 	for left := size; left > 0 && x.w.err == nil; {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		piece := b[:min(left, bytesPerFrame)]
+		piece := x.piece[:min(left, bytesPerFrame)]
 		if _, err := io.ReadFull(body, piece); err != nil {
 			return fmt.Errorf("reading: %w", err)
 		}

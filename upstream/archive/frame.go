@@ -109,9 +109,15 @@ type frames struct {
 	tee func(frame []byte) error // sees every frame before it is judged; may be nil
 }
 
+// How many bytes are read ahead: of a whole archive, and where it is looked up what
+// stands at a place, which is often no more than a record.
+const (
+	readAllAhead = 256 << 10
+	lookUpAhead  = 4 << 10
+)
+
 // frames returns a reader of the frames from one place in the stream to another.
-func (s *stream) frames(from, end int64) *frames {
-	const readAhead = 64 << 10
+func (s *stream) frames(from, end int64, readAhead int) *frames {
 	return &frames{s: s, r: bufio.NewReaderSize(io.NewSectionReader(s, from, end-from), readAhead), at: from, end: end}
 }
 

@@ -22,7 +22,7 @@ type scanner struct {
 
 // scan fills a with what its stream holds.
 func scan(a *Archive, progress func(n int64)) error {
-	c := &scanner{frames: a.s.frames(0, a.s.size), a: a, sum: sha256.New(), progress: progress}
+	c := &scanner{frames: a.s.frames(0, a.s.size, readAllAhead), a: a, sum: sha256.New(), progress: progress}
 	c.tee = c.absorb
 	err := c.archive()
 	var damage *DamageError
