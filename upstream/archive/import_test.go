@@ -626,13 +626,13 @@ func TestImportNeedsRoom(t *testing.T) {
 // brittle is a store of which one call that writes fails.
 type brittle struct {
 	*cache.Registry
-	left int // calls until it fails
+	left atomic.Int64 // calls until it fails
 }
 
 var errBroken = errors.New("the disk is broken")
 
 func (b *brittle) step() error {
-	if b.left--; b.left == 0 {
+	if b.left.Add(-1) == 0 {
 		return errBroken
 	}
 	return nil
@@ -695,7 +695,8 @@ func TestBrokenStore(t *testing.T) {
 		s := newSite(t, p, "up.example")
 		s.take(first)
 		before := s.state()
-		b := &brittle{s.stores["up.example"], fails}
+		b := &brittle{Registry: s.stores["up.example"]}
+		b.left.Store(int64(fails))
 		options := upstream.Options{
 			Domain: "up.example", Store: b, OperatorKey: wargtest.Alice().Public().ID(), Offline: true, Now: later,
 			Dir: filepath.Join(s.dir, "upstreams", "up.example"), EvidenceDir: filepath.Join(s.dir, "evidence"),
