@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -94,14 +95,13 @@ type world struct {
 	own    *authority.Authority
 	keeper *Keeper
 	pkgs   map[string]*wargtest.Package
-	at     time.Time
-	log    bytes.Buffer
+	later  atomic.Int64 // what has been added to the clock
 }
 
 func newWorld(t *testing.T) *world {
 	t.Helper()
 	w := &world{
-		t: t, at: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC), pkgs: map[string]*wargtest.Package{},
+		t: t, pkgs: map[string]*wargtest.Package{},
 		up: &source{
 			Memory: wargtest.NewMemory(wargtest.Options{Domain: "up.example", Namespaces: []string{"one", "two", "other"}}),
 			names:  map[warg.LogID]error{}, logs: map[warg.LogID]error{}, content: map[warg.Digest]error{}, calls: map[string]int{},
@@ -119,14 +119,13 @@ func newWorld(t *testing.T) *world {
 	return w
 }
 
-func (w *world) now() time.Time { return w.at }
+func (w *world) now() time.Time {
+	return time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC).Add(time.Duration(w.later.Load()))
+}
 
 // restart begins with a keeper that remembers nothing.
 func (w *world) restart() {
-	w.keeper = New(Options{
-		Source: w.up, Own: w.own, Namespaces: []string{"one", "two"}, Now: w.now,
-		Log: slog.New(slog.NewTextHandler(&w.log, nil)),
-	})
+	w.keeper = New(Options{Source: w.up, Own: w.own, Namespaces: []string{"one", "two"}, Now: w.now})
 }
 
 func content(name, version string) []byte { return wargtest.Component(name + " " + version) }
@@ -288,7 +287,7 @@ func TestAbsentContent(t *testing.T) {
 	if w.has("one:a", "1.0.0") {
 		t.Error("it was asked for again at once")
 	}
-	w.at = w.at.Add(retryAbsent)
+	w.later.Add(int64(retryAbsent))
 	w.pass()
 	if s := w.keeper.Status(); !w.has("one:a", "1.0.0") || s.Absent != 0 {
 		t.Errorf("it is there now: %+v", s)
@@ -377,7 +376,7 @@ func TestNamesThatAreNotThere(t *testing.T) {
 			t.Errorf("in step up to %d", s.Length)
 		}
 		clear(w.up.names)
-		w.at = w.at.Add(retryAbsent)
+		w.later.Add(int64(retryAbsent))
 		w.pass()
 		for i := range 5 {
 			w.inStep(fmt.Sprintf("one:p%d", i), 1)
