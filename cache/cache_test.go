@@ -467,6 +467,47 @@ func TestNames(t *testing.T) {
 	}
 }
 
+// TestNamesOfLogsInTheLedger: names that are kept with their logs in memory are those
+// on disk.
+func TestNamesOfLogsInTheLedger(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, Options{Dir: dir})
+	r := registry(t, c, "up.example")
+	a, b := wargtest.Name("test:a"), wargtest.Name("test:b")
+	if err := r.PutName(a.LogID(), a); err != nil { // before it is in the ledger
+		t.Fatal(err)
+	}
+	leaves := []warg.Leaf{{LogID: a.LogID()}, {LogID: b.LogID()}}
+	if err := r.Extend(t.Context(), leaves, nil); err != nil {
+		t.Fatal(err)
+	}
+	check := func(name warg.PackageName, want bool) {
+		t.Helper()
+		if got, ok, err := r.Name(name.LogID()); ok != want || err != nil || ok && got != name {
+			t.Errorf("name %v: %v %v %v", name, got, ok, err)
+		}
+	}
+	check(a, true)
+	check(b, false)
+	if err := r.PutNames([]warg.PackageName{b}); err != nil {
+		t.Fatal(err)
+	}
+	check(b, true)
+	if err := r.PutName(a.LogID(), b); err != nil { // a sound value in the wrong place
+		t.Fatal(err)
+	}
+	check(a, false)
+	if err := r.PutNames([]warg.PackageName{a, b}); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = registry(t, open(t, Options{Dir: dir}), "up.example")
+	check(a, true)
+	check(b, true)
+}
+
 func TestReset(t *testing.T) {
 	dir := t.TempDir()
 	c := open(t, Options{Dir: dir})
@@ -813,7 +854,7 @@ func TestHealsWhileRunning(t *testing.T) {
 	if _, err := r.Logs(t.Context(), req); err != nil {
 		t.Fatal(err)
 	}
-	damage(t, store.c, store.now.Load().leafKey(p.LogID(), 0))
+	damage(t, store.c, store.now.Load().logKey(p.LogID()))
 	store.now.Load().views.drop(p.LogID()) // as if it had not been read for a while
 	var damaged *DamagedError
 	if _, err := r.Logs(t.Context(), req); !errors.As(err, &damaged) {

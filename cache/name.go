@@ -13,22 +13,33 @@ import (
 // Name returns the verified name of a log. A damaged one counts as missing.
 func (r *Registry) Name(log warg.LogID) (name warg.PackageName, ok bool, err error) {
 	n := r.now.Load()
-	var payload []byte
-	err = n.db.View(func(txn *badger.Txn) error {
-		payload, ok, err = get(txn, n.nameKey(log))
-		return err
-	})
+	v, err := n.view(log)
+	if err == nil && v.leaves > 0 {
+		return v.name, !v.name.IsZero(), nil
+	}
+	if err == nil { // a name may be put before the log is in the ledger
+		err = n.db.View(func(txn *badger.Txn) error {
+			name, err = n.name(txn, log)
+			return err
+		})
+	}
+	return name, !name.IsZero(), err
+}
+
+// name reads the name of a log, zero if there is none.
+func (n *numbered) name(txn *badger.Txn, log warg.LogID) (warg.PackageName, error) {
+	payload, ok, err := get(txn, n.nameKey(log))
 	if errors.Is(err, tree.ErrIndexCorrupt) {
-		return warg.PackageName{}, false, nil
+		return warg.PackageName{}, nil
 	}
 	if err != nil || !ok {
-		return warg.PackageName{}, false, err
+		return warg.PackageName{}, err
 	}
-	name, err = warg.ParsePackageName(string(payload))
+	name, err := warg.ParsePackageName(string(payload))
 	if err != nil || name.LogID() != log {
-		return warg.PackageName{}, false, nil
+		return warg.PackageName{}, nil
 	}
-	return name, true, nil
+	return name, nil
 }
 
 // PutName stores a verified name.
@@ -58,5 +69,6 @@ func (r *Registry) putNames(logs []warg.LogID, names []warg.PackageName) error {
 	if err := wb.Flush(); err != nil {
 		return fmt.Errorf("storing names: %w", err)
 	}
+	n.views.name(logs, names)
 	return nil
 }

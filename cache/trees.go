@@ -89,34 +89,54 @@ func (n *numbered) write(update *tree.Update, leaves []warg.Leaf) error {
 	return n.db.Update(func(txn *badger.Txn) error { return update.WriteHead(txn.Set) })
 }
 
-// indexLogs notes which leaf of its log each new leaf is.
+// indexLogs notes which leaf of its log each new leaf is. The first of a log stands
+// in the log's own entry.
 func (n *numbered) indexLogs(leaves []warg.Leaf, length uint64, put func(key, value []byte) error) error {
-	counts := make(map[warg.LogID]uint64)
+	sizes, err := n.sizesOf(leaves)
+	if err != nil {
+		return err
+	}
 	index := length - uint64(len(leaves))
 	for _, l := range leaves {
-		count, ok := counts[l.LogID]
-		if !ok {
-			var err error
-			if count, err = n.count(l.LogID); err != nil {
+		s := sizes[l.LogID]
+		if at := (place{index, l.RecordID}); s.leaves == 0 {
+			s.first = at
+		} else {
+			leaf, find := n.leafKey(l.LogID, s.leaves), n.findKey(l.LogID, l.RecordID)
+			if err := put(leaf, tree.Seal(leaf, appendPlace(nil, at))); err != nil {
+				return err
+			}
+			if err := put(find, putNumbers(find, s.leaves, index)); err != nil {
 				return err
 			}
 		}
-		leaf, find := n.leafKey(l.LogID, count), n.findKey(l.LogID, l.RecordID)
-		payload := append(appendNumber(nil, index), l.RecordID[:]...)
-		if err := put(leaf, tree.Seal(leaf, payload)); err != nil {
-			return err
-		}
-		if err := put(find, putNumbers(find, count, index)); err != nil {
-			return err
-		}
-		counts[l.LogID] = count + 1
+		s.leaves++
 		index++
 	}
-	for id, count := range counts {
+	for id, s := range sizes {
 		key := n.logKey(id)
-		if err := put(key, putNumbers(key, count, length)); err != nil {
+		payload := appendPlace(appendNumber(appendNumber(nil, s.leaves), length), s.first)
+		if err := put(key, tree.Seal(key, payload)); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// sizesOf returns the sizes of the logs that leaves name.
+func (n *numbered) sizesOf(leaves []warg.Leaf) (map[warg.LogID]*logSize, error) {
+	sizes := make(map[warg.LogID]*logSize)
+	return sizes, n.db.View(func(txn *badger.Txn) error {
+		for _, l := range leaves {
+			if _, ok := sizes[l.LogID]; ok {
+				continue
+			}
+			s, err := n.sizeOf(txn, l.LogID)
+			if err != nil {
+				return err
+			}
+			sizes[l.LogID] = &s
+		}
+		return nil
+	})
 }

@@ -21,11 +21,11 @@ const (
 // logView is what readers want to know of a log, as it was at one moment. It does
 // not change.
 type logView struct {
-	leaves, held uint64
-	first        uint64          // registry index of the first leaf, if there is one
-	firstID      warg.RecordID   // its record
-	records      []warg.Record   // all that are held, or nil if they are too large
-	ids          []warg.RecordID // of records
+	logSize
+	name    warg.PackageName // zero if it is not known
+	held    uint64
+	records []warg.Record   // all that are held, or nil if they are too large
+	ids     []warg.RecordID // of records
 }
 
 // views are the logs that were read lately. A view is dropped when its log changes.
@@ -55,9 +55,14 @@ func (v *views) add(log warg.LogID, view *logView, generation uint64) {
 		return
 	}
 	// Between a change and the note of it two readers may have seen both sides.
-	if other, ok := v.logs.Peek(log); !ok || other.leaves <= view.leaves && other.held <= view.held {
+	if other, ok := v.logs.Peek(log); !ok || !view.misses(other) {
 		v.logs.Add(log, view)
 	}
+}
+
+// misses reports whether another view of the log knows more.
+func (v *logView) misses(other *logView) bool {
+	return other.leaves > v.leaves || other.held > v.held || v.name.IsZero() && !other.name.IsZero()
 }
 
 // drop must be called after a change to the logs was committed.
@@ -85,6 +90,25 @@ func (v *views) extend(first []uint64, logs []warg.LogRecords) {
 			v.logs.Add(l.LogID, next)
 		} else {
 			v.logs.Remove(l.LogID)
+		}
+	}
+}
+
+// name must be called after names were committed.
+func (v *views) name(logs []warg.LogID, names []warg.PackageName) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.generation++
+	for i, log := range logs {
+		old, ok := v.logs.Peek(log)
+		switch {
+		case !ok:
+		case names[i].LogID() != log:
+			v.logs.Remove(log)
+		default:
+			next := *old
+			next.name = names[i]
+			v.logs.Add(log, &next)
 		}
 	}
 }
@@ -132,17 +156,13 @@ func (n *numbered) view(log warg.LogID) (*logView, error) {
 
 func (n *numbered) readView(log warg.LogID) (*logView, error) {
 	v := new(logView)
-	var err error
-	if v.leaves, err = n.count(log); err != nil {
-		return nil, err
-	}
-	if v.leaves == 0 {
-		return v, nil
-	}
-	if v.first, v.firstID, _, err = n.leafAt(log, 0); err != nil {
-		return nil, err
-	}
-	return v, n.db.View(func(txn *badger.Txn) error {
+	return v, n.db.View(func(txn *badger.Txn) (err error) {
+		if v.logSize, err = n.sizeOf(txn, log); err != nil || v.leaves == 0 {
+			return err
+		}
+		if v.name, err = n.name(txn, log); err != nil {
+			return err
+		}
 		if _, err := getNumbers(txn, n.heldKey(log), &v.held); err != nil {
 			return err
 		}
