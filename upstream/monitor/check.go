@@ -78,13 +78,16 @@ func readEvidence(file []byte) (e evidenceFile, err error) {
 	}
 	d := json.NewDecoder(bytes.NewReader(file))
 	if t, err := d.Token(); err != nil || t != json.Delim('{') {
-		return e, fmt.Errorf("reading evidence: it is not a JSON object (%v)", err)
+		return e, errors.Join(errors.New("reading evidence: it is not a JSON object"), err)
 	}
 	for d.More() {
 		name, err := d.Token()
+		if err != nil {
+			return e, fmt.Errorf("reading evidence: %w", err)
+		}
 		into, ok := members[fmt.Sprint(name)]
-		if err != nil || !ok {
-			return e, fmt.Errorf("reading evidence: member %q is unknown or stands twice (%v)", name, err)
+		if !ok {
+			return e, fmt.Errorf("reading evidence: member %q is unknown or stands twice", name)
 		}
 		delete(members, fmt.Sprint(name))
 		if err := d.Decode(into); err != nil {

@@ -95,6 +95,11 @@ func crimes() []crime {
 			grow(s.t, honest, "y", 8)
 			s.reg, s.ledgerOf = m, honest
 		}},
+		{"a history with another operator log, of a server that hangs up on unknown tokens", ClassEquivocation, ByLedger, func(s *site) {
+			m := wargtest.NewMemory(wargtest.Options{Domain: "registry.test", Namespaces: []string{"test", "other"}})
+			grow(s.t, m, "x", 12)
+			s.reg, s.hangsUp = m, true
+		}},
 		{"a longer length of a history with another operator log", ClassEquivocation, "", func(s *site) {
 			m := wargtest.NewMemory(wargtest.Options{Domain: "registry.test", Namespaces: []string{"test", "other"}})
 			grow(s.t, m, "x", 12)

@@ -53,6 +53,7 @@ type site struct {
 	shown    *warg.SignedCheckpoint               // if not nil, the checkpoint that is shown
 	change   map[api.Op]func(body []byte) []byte  // of answers
 	refuse   map[api.Op]int                       // status
+	hangsUp  bool                                 // instead of answering that something is unknown
 	requests map[api.Op]int                       //
 	header   http.Header                          // of the last request
 	proofs   func(from, to uint64) ([]byte, bool) // other consistency proofs
@@ -129,6 +130,9 @@ func (s *site) RoundTrip(r *http.Request) (*http.Response, error) {
 	}
 	w := httptest.NewRecorder()
 	s.serve(w, r)
+	if s.hangsUp && w.Code == http.StatusNotFound {
+		return nil, io.EOF
+	}
 	return w.Result(), nil
 }
 

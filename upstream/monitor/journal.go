@@ -108,8 +108,11 @@ func (j *journal) readCommitted() (c committed, err error) {
 	if string(sum) != lineSum(warg.Digest{}, body).Hex()[:sumLen] {
 		return c, j.damaged(committedFile, "its checksum is wrong")
 	}
-	if err := json.Unmarshal(body, &c); err != nil || c.Format != stateFormat {
-		return c, j.damaged(committedFile, "it is of format %d: %v", c.Format, err)
+	if err := json.Unmarshal(body, &c); err != nil {
+		return c, j.damaged(committedFile, "reading it: %w", err)
+	}
+	if c.Format != stateFormat {
+		return c, j.damaged(committedFile, "it is of format %d; this program knows format %d", c.Format, stateFormat)
 	}
 	return c, nil
 }

@@ -174,8 +174,7 @@ func (w *Watcher) operatorAt(ctx context.Context, c checkpoint) (*operator, erro
 	known := w.op.records
 	if n := len(known); n > 0 {
 		added, err := w.peer.operatorRecords(ctx, c.length, recordToken(known[n-1]))
-		var answer *statusError
-		if err != nil && !errors.As(err, &answer) {
+		if err != nil && ctx.Err() != nil {
 			return nil, err
 		}
 		if err == nil && len(added) == 0 {
@@ -199,7 +198,8 @@ func (w *Watcher) operatorAt(ctx context.Context, c checkpoint) (*operator, erro
 }
 
 // recordToken is the fetch token that goes on behind a record. Registries that number
-// otherwise answer an error, and the log is fetched whole.
+// otherwise, or have another history, answer an error, or hang up as the reference
+// server does; then the log is fetched whole.
 func recordToken(r warg.Record) string { return text(operatorRecordID(r.Content)) }
 
 // extends reports whether an operator log has all records of the one that is known.
@@ -225,12 +225,18 @@ func (w *Watcher) operatorIncluded(ctx context.Context, op *operator, c checkpoi
 		return err
 	}
 	logRoot, err := inclusion(proof.Log, index, c.length, l)
-	if err != nil || logRoot != c.logRoot {
-		return refuse("the operator log's last record is not proven to be in the log of length %d: %w", c.length, errors.Join(err))
+	if err != nil {
+		return refuse("the proof that operator record %d is in the log of length %d: %w", index, c.length, err)
+	}
+	if logRoot != c.logRoot {
+		return refuse("operator record %d is not proven to be in the log of length %d", index, c.length)
 	}
 	bundle, err := vmap.ParseBundle(proof.Map)
-	if err != nil || len(bundle) != 1 {
-		return refuse("the proof that the operator log is in the map of length %d is malformed: %w", c.length, errors.Join(err))
+	if err != nil {
+		return refuse("the proof that the operator log is in the map of length %d: %w", c.length, err)
+	}
+	if len(bundle) != 1 {
+		return refuse("%d proofs that the operator log is in the map of length %d", len(bundle), c.length)
 	}
 	siblings := make([]*hash, len(bundle[0]))
 	for i, s := range bundle[0] {

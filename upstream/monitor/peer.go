@@ -122,7 +122,11 @@ func (p *peer) send(ctx context.Context, u *url.URL, body []byte) (*http.Respons
 	req.Header.Set("User-Agent", "entrepot-monitor")
 	resp, err := p.http.Do(req)
 	if err != nil {
-		return nil, trouble("asking the registry: %w", err)
+		var exchange *url.Error
+		if errors.As(err, &exchange) {
+			err = exchange.Err // without method and address, which come here
+		}
+		return nil, trouble("asking %s: %w", u, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer resp.Body.Close()

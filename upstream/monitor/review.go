@@ -6,12 +6,6 @@ import (
 	"slices"
 )
 
-// due is a checkpoint that is to be judged again.
-type due struct {
-	checkpoint
-	seq int // when it was seen first
-}
-
 // review judges the checkpoints that could not be judged when they were seen, and
 // those that only proofs spoke for, as far as the ledger goes now.
 func (w *Watcher) review(ctx context.Context) error {
@@ -47,12 +41,13 @@ func (w *Watcher) review(ctx context.Context) error {
 	return nil
 }
 
-func (w *Watcher) due() ([]due, error) {
-	var list []due
+// due lists the checkpoints that can be judged, or judged better, by now.
+func (w *Watcher) due() ([]pending, error) {
+	var list []pending
 	longest := w.state.longest().length
 	for _, p := range w.state.pending {
 		if p.length <= longest {
-			list = append(list, due{p.checkpoint, p.seq})
+			list = append(list, p)
 		}
 	}
 	for _, v := range w.state.views {
@@ -63,13 +58,13 @@ func (w *Watcher) due() ([]due, error) {
 		if err != nil {
 			return nil, err
 		}
-		list = append(list, due{c, v.seq})
+		list = append(list, pending{c, v.seq})
 	}
 	return list, nil
 }
 
 // judgeAgain judges one checkpoint with the roots that the ledger leads to.
-func (w *Watcher) judgeAgain(ctx context.Context, d due, built map[uint64]roots) error {
+func (w *Watcher) judgeAgain(ctx context.Context, d pending, built map[uint64]roots) error {
 	own, inLedger := built[d.length]
 	v, known := w.state.view(d.length)
 	if known && (v.rebuilt || !inLedger) {
