@@ -49,8 +49,11 @@ func (s *Stage) judge() error {
 		return twoOfOneLength(&view{signed: h.signed, cp: h.view, op: loaded.op}, loaded.signed)
 	}
 	edge, err := edgeAt(s.scratch.o.Store, h.view.LogLength)
-	if err != nil || edge.Root() == h.view.LogRoot {
+	if err != nil {
 		return err
+	}
+	if edge.Root() == h.view.LogRoot {
+		return s.leavesNobodyBehind(h.view.LogLength, loaded.cp.LogLength)
 	}
 	proof, err := s.scratch.o.Store.ProveConsistency(h.view.LogLength, loaded.cp.LogLength)
 	if err != nil {
@@ -70,6 +73,51 @@ func (s *Stage) judgeOlder(h head, loaded *view) error {
 		return s.of.weigh(loaded.signed)
 	}
 	return warg.Errorf(warg.KindNotFound, "it leads to length %d, and length %d was served here before the cache was lost; import the archives up to that length together", loaded.cp.LogLength, h.view.LogLength)
+}
+
+// leavesNobodyBehind fails if an offline replica would get to know that packages
+// which it has were changed, without the records of that. Nobody could fetch those,
+// and clients could verify these packages no more.
+func (s *Stage) leavesNobodyBehind(from, to uint64) error {
+	if !s.of.o.Offline {
+		return nil
+	}
+	behind := make(map[warg.LogID]bool)
+	for at := from; at < to; {
+		packed, err := s.scratch.o.Store.Ledger(at, int(min(to-at, ledgerChunk)))
+		if err != nil {
+			return err
+		}
+		leaves := unpack(packed)
+		if len(leaves) == 0 {
+			return fmt.Errorf("the scratch store ends at %d of %d leaves", at, to)
+		}
+		for _, l := range leaves {
+			if _, known := behind[l.LogID]; known || l.LogID == warg.OperatorLogID {
+				continue
+			}
+			_, before, err := s.of.o.Store.Log(l.LogID)
+			if err != nil {
+				return err
+			}
+			all, carried, err := s.scratch.o.Store.Log(l.LogID)
+			if err != nil {
+				return err
+			}
+			behind[l.LogID] = before > 0 && carried < all
+		}
+		at += uint64(len(leaves))
+	}
+	n := 0
+	for _, is := range behind {
+		if is {
+			n++
+		}
+	}
+	if n > 0 {
+		return missingBase("it leads to length %d, where %d packages that are held here have records that it does not carry; clients could not verify these packages any more, so have them exported as well", to, n)
+	}
+	return nil
 }
 
 // Room returns how many bytes of content the replica does not hold, and will get.

@@ -735,3 +735,51 @@ func TestBrokenStore(t *testing.T) {
 		}
 	}
 }
+
+// TestNobodyIsLeftBehind: a part of the news is not taken where that would make
+// packages unavailable that are held.
+func TestNobodyIsLeftBehind(t *testing.T) {
+	o := small(t)
+	first := full(t, o)
+	some := func(older *Archive, names ...string) []byte {
+		t.Helper()
+		x := ExportOptions{Sources: []Source{o.source()}, Since: older}
+		for _, name := range names {
+			x.Packages = append(x.Packages, wargtest.Name(name))
+		}
+		parts, _ := export(t, 0, x)
+		return parts[0]
+	}
+	onlyA := some(nil, "test:a")
+	o.release("test:a", "2.0.0", wargtest.Component("a3"))
+	o.release("test:b", "2.0.0", wargtest.Component("b2"))
+	o.release("test:c", "1.0.0", wargtest.Component("c"))
+	newsOfA := some(open(t, first), "test:a")
+	p := newPool(t)
+
+	s := newSite(t, p, "up.example")
+	s.take(first)
+	before := s.state()
+	for _, file := range [][]byte{newsOfA, some(nil, "test:a")} {
+		if _, err := s.try(file); !errors.Is(err, &warg.Error{Kind: warg.KindNotFound}) {
+			t.Errorf("got %v", err)
+		}
+		if !bytes.Equal(s.state(), before) {
+			t.Error("what is served changed")
+		}
+	}
+	s.take(some(open(t, first), "test:a", "test:b")) // c was never here
+
+	// A site that has only one package stays with that.
+	part := newSite(t, p, "up.example")
+	part.take(onlyA)
+	part.take(some(open(t, onlyA), "test:a"))
+	if st := part.replicas["up.example"].Status(); st.LogLength != 7 {
+		t.Errorf("length %d", st.LogLength)
+	}
+	// One that can ask the registry takes what it gets.
+	online := newSite(t, p)
+	online.open("up.example", upstream.Options{OperatorKey: wargtest.Alice().Public().ID(), Transport: cut{t: t}})
+	online.take(first)
+	online.take(newsOfA)
+}
