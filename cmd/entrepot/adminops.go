@@ -97,7 +97,7 @@ func (s *site) status() []proxy.RegistryStatus {
 	}
 	all := []proxy.RegistryStatus{shown}
 	for _, u := range s.conf.Upstreams {
-		all = append(all, upstreamStatus(u, s.replicas[u.Domain]))
+		all = append(all, s.upstreamStatus(u))
 	}
 	return all
 }

@@ -268,9 +268,6 @@ func TestCheckConfig(t *testing.T) {
 func TestUnserved(t *testing.T) {
 	for _, test := range []struct{ name, text, want string }{
 		{"package registry", "[upstream.n]\nkind = \"npm\"\nurl = \"https://n.example\"\n", "c.toml:2:8: upstream `n` of kind `npm`: not served"},
-		{"adopt", "[upstream.n]\nurl = \"https://n.example\"\ntrust_first_key = true\nnamespaces = [\"a\"]\nmode = \"adopt\"\n", "c.toml:5:8: adopting"},
-		{"adopt some", "[upstream.n]\nurl = \"https://n.example\"\ntrust_first_key = true\nnamespaces = [\"a\"]\nadopt = [\"a\"]\n", "c.toml:5:1: adopting"},
-		{"bandwidth", "[upstream.n]\nurl = \"https://n.example\"\ntrust_first_key = true\nmax_bandwidth = \"1MiB\"\n", "c.toml:4:17: max_bandwidth"},
 		{"prefetch", "[prefetch]\nallowed_repos = [\"https://git.example/**\"]\n", "c.toml:2:1: hermetic requests"},
 		{"bridge", "[bridge]\nenabled = true\n", "c.toml:2:11: the bridge"},
 		{"users", "[access]\nusers_file = \"c.toml\"\n", "c.toml:2:14: users"},

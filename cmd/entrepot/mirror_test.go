@@ -86,7 +86,7 @@ func TestMirrors(t *testing.T) {
 
 func TestMirrorWithoutServer(t *testing.T) {
 	up, front := behind(t, `mirror_packages = ["local:tool"]`)
-	front.ok(t, "init", "--config", "unused.toml") // a registry of our own
+	front.ok(t, "init", "--config", "unused.toml", "--namespace", "first") // a registry of our own
 	front.write(t, "entrepot.toml", strings.Replace(front.read(t, "entrepot.toml"), "front.example", "localhost", 1))
 	if s := mirrorStatus(t, front); s.LogLength != 0 || s.State != proxy.StateStale {
 		t.Errorf("before: %+v", s)

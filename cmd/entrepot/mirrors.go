@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -115,8 +116,9 @@ func (m *mirrors) fill(ctx context.Context, u config.Upstream, progress func(mir
 	return err
 }
 
-// SyncMirrors fills the upstreams named, or all but those that are offline. One that
-// fails does not keep the others from being filled.
+// SyncMirrors fills the upstreams named, or all but those that are offline, and brings
+// what is adopted from them up to date. One that fails does not keep the others from
+// being filled.
 func (m *mirrors) SyncMirrors(ctx context.Context, domains []string, progress func(proxy.MirrorProgress)) error {
 	for _, d := range domains {
 		if _, ok := m.site.replicas[d]; !ok {
@@ -132,6 +134,11 @@ func (m *mirrors) SyncMirrors(ctx context.Context, domains []string, progress fu
 		err := m.fill(ctx, u, func(s mirror.Step) {
 			progress(proxy.MirrorProgress{Domain: u.Domain, Stage: s.Stage, Done: s.Done, Total: s.Total})
 		})
+		if k, ok := m.site.keepers[u.Domain]; ok && err == nil {
+			progress(proxy.MirrorProgress{Domain: u.Domain, Stage: "adoption", Total: 1})
+			err = k.Pass(ctx)
+			progress(proxy.MirrorProgress{Domain: u.Domain, Stage: "adoption", Done: 1, Total: 1})
+		}
 		if err != nil {
 			failed = append(failed, fmt.Errorf("%s: %w", u.Domain, err))
 		}
@@ -148,7 +155,7 @@ func (m *mirrors) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, error
 			return nil, err
 		}
 		all = append(all, proxy.MirrorStatus{
-			RegistryStatus: upstreamStatus(u, m.site.replicas[u.Domain]),
+			RegistryStatus: m.site.upstreamStatus(u),
 			Packages:       held.Packages,
 			Records:        held.Records,
 			Contents:       held.Contents,
@@ -159,22 +166,25 @@ func (m *mirrors) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, error
 }
 
 // upstreamStatus puts the status of a replica into the words of the admin listener.
-func upstreamStatus(u config.Upstream, r *upstream.Replica) proxy.RegistryStatus {
-	s := r.Status()
+func (s *site) upstreamStatus(u config.Upstream) proxy.RegistryStatus {
+	r := s.replicas[u.Domain].Status()
 	shown := proxy.RegistryStatus{
-		Domain:         s.Domain,
-		LogLength:      s.LogLength,
-		CheckpointTime: s.CheckpointTime,
-		VerifiedAt:     s.VerifiedAt,
+		Domain:         r.Domain,
+		LogLength:      r.LogLength,
+		CheckpointTime: r.CheckpointTime,
+		VerifiedAt:     r.VerifiedAt,
 		Mode:           u.Mode,
-		State:          proxy.RegistryState(s.State),
-		LastError:      s.LastError,
+		State:          proxy.RegistryState(r.State),
+		LastError:      cmp.Or(r.LastError, s.adoptionTrouble(u.Domain)),
 	}
-	if s.State == upstream.StateCold {
+	if len(adoptedFrom(u)) > 0 {
+		shown.Mode = "adopt"
+	}
+	if r.State == upstream.StateCold {
 		shown.State = proxy.StateStale
 	}
-	if s.Quarantine != nil {
-		shown.LastError = s.Quarantine.Class + ": " + s.Quarantine.Reason + "; evidence: " + s.Quarantine.Evidence
+	if q := r.Quarantine; q != nil {
+		shown.LastError = q.Class + ": " + q.Reason + "; evidence: " + q.Evidence
 	}
 	return shown
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
+	"github.com/entrepot/entrepot/upstream/adopt"
 	"github.com/entrepot/entrepot/upstream/uploads"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -105,6 +106,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	go func() { ended <- server.Serve(public) }()
 	go func() { ended <- server.ServeAdmin(admin) }()
 	s.mirrors.start()
+	s.mirrors.startKeepers()
 	log.Info("ready", "base_url", base, "listen", public.Addr().String(), "domain", conf.Authority.Domain,
 		"operator_key", string(s.key.Public().ID()), "data", conf.Data, "version", thisBuild().Version)
 	p.greet(conf, base, log)
@@ -157,6 +159,7 @@ type site struct {
 	replicas  map[string]*upstream.Replica
 	stores    map[string]*cache.Registry // what the replicas keep
 	uploads   *uploads.Book              // addresses for content of other registries, nil if there are none
+	keepers   map[string]*adopt.Keeper   // of namespaces that are adopted, by upstream
 	mirrors   *mirrors
 	closers   []func() error // in the order in which things were opened
 }
@@ -171,7 +174,10 @@ type siteOptions struct {
 
 // openSite opens a data directory. What was opened is closed again if it fails.
 func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptions) (_ *site, err error) {
-	s := &site{conf: conf, log: o.log, now: p.now, replicas: map[string]*upstream.Replica{}, stores: map[string]*cache.Registry{}}
+	s := &site{
+		conf: conf, log: o.log, now: p.now,
+		replicas: map[string]*upstream.Replica{}, stores: map[string]*cache.Registry{}, keepers: map[string]*adopt.Keeper{},
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, s.close())
@@ -207,6 +213,7 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 			return nil, err
 		}
 	}
+	s.openKeepers(o)
 	s.mirrors = newMirrors(s)
 	s.closers = append(s.closers, s.mirrors.close)
 	return s, nil
@@ -238,6 +245,7 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 		Key:        s.key,
 		KeyFile:    conf.KeyFile(),
 		Namespaces: namespaces,
+		Adopt:      s.wantedAdoptions(o),
 		Init:       o.init,
 		Policy:     policy,
 		Content:    authority.ContentPolicy(conf.Content.Policy),
@@ -256,6 +264,9 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 		return fmt.Errorf("opening the authority: %w", err)
 	}
 	s.closers = append(s.closers, s.authority.Close)
+	if err := s.checkNamespaces(o); err != nil {
+		return err
+	}
 	if o.create && conf.File == "" && len(s.authority.Namespaces()) == 0 && s.fenced() == "" {
 		return s.authority.DefineNamespace(ctx, config.DefaultNamespace) // an earlier first start was cut short
 	}
@@ -338,7 +349,8 @@ func (s *site) newServer(base string) (*proxy.Server, error) {
 }
 
 // namespaceTable says which upstream clients are hinted to: what the file says,
-// and what was imported into the operator log, if that registry is one of ours.
+// and what was imported into the operator log, if that registry is one of ours. Nobody
+// is sent away for a namespace that is adopted: clients would not come back for it.
 func (s *site) namespaceTable() map[string]string {
 	table := map[string]string{}
 	for _, n := range s.authority.Namespaces() {
@@ -348,7 +360,9 @@ func (s *site) namespaceTable() map[string]string {
 	}
 	for _, u := range s.conf.Upstreams {
 		for _, ns := range u.Namespaces {
-			table[ns] = u.Domain
+			if !slices.Contains(adoptedFrom(u), ns) {
+				table[ns] = u.Domain
+			}
 		}
 	}
 	return table

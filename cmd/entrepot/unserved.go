@@ -17,13 +17,6 @@ func unserved(c *config.Config) error {
 	for _, u := range c.Upstreams {
 		if u.Kind != config.KindWarg {
 			add(fmt.Sprintf("upstream `%s` of kind `%s`", u.Domain, u.Kind), "upstream", u.Domain, "kind")
-			continue
-		}
-		if u.MaxBandwidth > 0 {
-			add("max_bandwidth", "upstream", u.Domain, "max_bandwidth")
-		}
-		if u.Mode == "adopt" || len(u.Adopt) > 0 {
-			add(fmt.Sprintf("adopting namespaces of `%s`", u.Domain), "upstream", u.Domain, adoptKey(u))
 		}
 	}
 	if len(c.Prefetch.AllowedRepos) > 0 {
@@ -48,11 +41,4 @@ func unserved(c *config.Config) error {
 		add("peers", "authority", "peers")
 	}
 	return config.Complain(list)
-}
-
-func adoptKey(u config.Upstream) string {
-	if u.Mode == "adopt" {
-		return "mode"
-	}
-	return "adopt"
 }
