@@ -5,12 +5,18 @@ import (
 	"net/http"
 	"net/url"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
 )
 
 // maxPagesPerCall bounds how many pages one call of Ledger fetches.
 const maxPagesPerCall = 64
+
+// pagesAtATime is how many pages are fetched side by side: half of the connections
+// that there are by default.
+const pagesAtATime = 4
 
 // Ledger implements [warg.Registry]: it fetches the pages that hold the range. For
 // the reference registry that is one request for each 1000 entries, besides the
@@ -21,35 +27,55 @@ func (c *Client) Ledger(ctx context.Context, start uint64, max int) ([]byte, err
 	if err != nil {
 		return nil, err
 	}
-	pages, err := api.ParseLedger(body)
+	all, err := api.ParseLedger(body)
 	if err != nil {
 		return nil, x.malformed(err)
 	}
+	wanted := pagesOf(all, start, start+uint64(max))
+	pages := make([][]byte, len(wanted))
+	g, fetching := errgroup.WithContext(ctx)
+	g.SetLimit(pagesAtATime)
+	for i, p := range wanted {
+		g.Go(func() (err error) {
+			pages[i], err = c.ledgerPage(fetching, p)
+			return err
+		})
+	}
+	if err := g.Wait(); err != nil {
+		return nil, err
+	}
 	var entries []byte
-	next, end, fetched := start, start+uint64(max), 0
-	for _, p := range pages {
-		if p.Last < next {
-			continue
+	for i, p := range wanted {
+		next := start + uint64(len(entries)/warg.LedgerEntrySize)
+		if p.First > next {
+			break // the page before was short
 		}
-		if p.First > next || next >= end || fetched == maxPagesPerCall {
-			break // the page before was short, or there is enough
-		}
-		page, err := c.ledgerPage(ctx, p)
-		if err != nil {
-			return nil, err
-		}
-		fetched++
 		// The page begins at p.First, which may be before what we need, and may end
 		// beyond p.Last: records that no checkpoint covers yet.
-		page = page[:min(uint64(len(page)), (p.Last-p.First+1)*warg.LedgerEntrySize)]
+		page := pages[i][:min(uint64(len(pages[i])), (p.Last-p.First+1)*warg.LedgerEntrySize)]
 		skip := (next - p.First) * warg.LedgerEntrySize
 		if uint64(len(page)) <= skip {
 			break
 		}
 		entries = append(entries, page[skip:]...)
-		next = start + uint64(len(entries)/warg.LedgerEntrySize)
 	}
 	return entries[:min(len(entries), max*warg.LedgerEntrySize)], nil
+}
+
+// pagesOf returns the pages that hold entries from start to before end, as far as
+// they follow each other.
+func pagesOf(all []api.LedgerSource, start, end uint64) (wanted []api.LedgerSource) {
+	for _, p := range all {
+		if p.Last < start {
+			continue
+		}
+		if p.First > start || start >= end || len(wanted) == maxPagesPerCall {
+			break
+		}
+		wanted = append(wanted, p)
+		start = p.Last + 1
+	}
+	return wanted
 }
 
 // ledgerPage fetches one page of packed entries.
