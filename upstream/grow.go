@@ -15,7 +15,8 @@ import (
 // operator key, the log root and every operator record have been verified; the map
 // root is verified before the last leaves are written. The order of what follows:
 //
-//	leaves in the store → operator records in the store → head durable → served
+//	leaves in the store → operator records in the store → records of logs that were
+//	held so far in the store → head durable → served
 //
 // A crash in between leaves a store that is longer than the head, which is harmless:
 // what is beyond the head is not served, and the next growth begins there.
@@ -56,6 +57,9 @@ func (r *Replica) grow(ctx context.Context, s warg.SignedCheckpoint, now time.Ti
 		return err
 	}
 	if err := g.keepOperator(); err != nil {
+		return err
+	}
+	if err := g.keepKnown(ctx); err != nil {
 		return err
 	}
 	if err := r.o.Store.Sync(); err != nil {

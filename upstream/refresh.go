@@ -166,6 +166,7 @@ func (r *Replica) accept(s warg.SignedCheckpoint, cp warg.Checkpoint, op *operat
 			return err
 		}
 		r.view.Store(&view{s, cp, op, r.epoch.Load()})
+		r.heldBack = time.Time{}
 	}
 	r.checked.Store(now.UnixNano())
 	return nil

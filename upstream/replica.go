@@ -87,6 +87,7 @@ type Replica struct {
 	begun       atomic.Uint64 // how many refreshes were begun
 	ended       atomic.Uint64 // which of those was the last to end
 	refreshGate gate          // after a refresh failed, for whatever reason
+	heldBack    time.Time     // since when refused records keep a checkpoint back; of the refresh under way
 	reach       gate          // after upstream could not be reached
 	logs        flights[warg.LogID]
 	logsFailed  memo[warg.LogID]
