@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/http"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -134,13 +135,17 @@ func (p *publisher) exchange(method, url string, body []byte) (st status, err er
 	return st, json.Unmarshal(text, &st)
 }
 
-func (p *publisher) do(method, url string, body []byte) (*http.Response, error) {
+func (p *publisher) do(method, url string, body []byte, headers ...string) (*http.Response, error) {
 	request, err := http.NewRequest(method, url, bytes.NewReader(body))
 	if err != nil {
 		return nil, err
 	}
 	if method == http.MethodPost {
 		request.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		name, value, _ := strings.Cut(h, ": ")
+		request.Header.Set(name, value)
 	}
 	return p.client.Do(request)
 }

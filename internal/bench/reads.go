@@ -123,14 +123,14 @@ func compare(o options, p *pair, r read, known map[*server]facts) error {
 }
 
 // learn asks a seeded server for its length and the heads of its packages.
-func learn(addr string, small, large warg.Digest) (facts, error) {
+func learn(addr string, small, large warg.Digest, headers ...string) (facts, error) {
 	f := facts{small: small, large: large}
 	var checkpoint struct {
 		Contents struct {
 			LogLength uint64 `json:"logLength"`
 		} `json:"contents"`
 	}
-	if err := ask(http.MethodGet, addr, "/v1/fetch/checkpoint", nil, &checkpoint); err != nil {
+	if err := ask(http.MethodGet, addr, "/v1/fetch/checkpoint", nil, &checkpoint, headers...); err != nil {
 		return f, err
 	}
 	f.length = checkpoint.Contents.LogLength
@@ -139,7 +139,7 @@ func learn(addr string, small, large warg.Digest) (facts, error) {
 			RegistryIndex uint64 `json:"registryIndex"`
 		} `json:"packages"`
 	}
-	if err := ask(http.MethodPost, addr, "/v1/fetch/logs", logsBody(f, packages), &logs); err != nil {
+	if err := ask(http.MethodPost, addr, "/v1/fetch/logs", logsBody(f, packages), &logs, headers...); err != nil {
 		return f, err
 	}
 	for _, records := range logs.Packages {
@@ -148,9 +148,12 @@ func learn(addr string, small, large warg.Digest) (facts, error) {
 	return f, nil
 }
 
-func ask(method, addr, path string, body []byte, into any) error {
+// ask makes a request. headers are "Name: value".
+//
+// size: six parameters, each of another kind.
+func ask(method, addr, path string, body []byte, into any, headers ...string) error {
 	p := newPublisher(addr, 1, 0)
-	answer, err := p.do(method, p.base+path, body)
+	answer, err := p.do(method, p.base+path, body, headers...)
 	if err != nil {
 		return err
 	}
