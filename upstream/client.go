@@ -27,6 +27,7 @@ type ClientOptions struct {
 	RootCAs               *x509.CertPool // nil = the system's
 	Proxy                 *url.URL       // HTTP proxy, which then resolves the names; nil = none
 	MaxConnections        int            // 0 = DefaultMaxConnections
+	MaxBandwidth          int64          // bytes a second of all answers together, 0 = not limited
 	MaxContent            int64          // bytes of one content, 0 = DefaultMaxContent
 	TempDir               string         // where Open keeps content while it is read, "" = os.TempDir
 	Timing                Timing
@@ -50,6 +51,7 @@ type Client struct {
 	o      ClientOptions
 	places places
 	http   *http.Client
+	line   *bandwidth // nil = not limited
 }
 
 var (
@@ -80,7 +82,8 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	o.Timing = o.Timing.withDefaults()
 	p := places{origin, o.AllowPrivateAddresses, o.Proxy != nil}
-	return &Client{o, p, &http.Client{Transport: newHTTPTransport(p, &o), CheckRedirect: checkRedirect(p)}}, nil
+	c := &http.Client{Transport: newHTTPTransport(p, &o), CheckRedirect: checkRedirect(p)}
+	return &Client{o, p, c, newBandwidth(o.MaxBandwidth)}, nil
 }
 
 // Domain implements [warg.Registry].

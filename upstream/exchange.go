@@ -80,6 +80,7 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 		resp.Body.Close()
 		return nil, refuse(ClassAnswer, "answered with content encoding %q, which was not asked for", e)
 	}
+	resp.Body = c.line.throttle(ctx, resp.Body)
 	return resp, nil
 }
 

@@ -32,7 +32,8 @@ func (t Timing) withDefaults() Timing {
 
 // boundedBody reads a body of at most limit bytes that keeps arriving. Read
 // returns io.EOF only at the true end; a body that is longer, or that crawls,
-// fails with a refusal. Close must be called.
+// fails with a refusal. One that we ourselves slow down does not crawl. Close must be
+// called.
 type boundedBody struct {
 	body   io.ReadCloser
 	left   int64
@@ -48,8 +49,10 @@ type boundedBody struct {
 // bound starts watching a body. cancel must make a pending Read return.
 func bound(body io.ReadCloser, limit int64, t Timing, cancel context.CancelFunc) *boundedBody {
 	b := &boundedBody{body: body, left: limit, limit: limit, cancel: cancel}
+	throttled, _ := body.(*throttledBody)
 	b.timer = time.AfterFunc(t.Window, func() {
-		if b.seen.Swap(0) < t.Bytes {
+		ours := throttled != nil && throttled.held()
+		if b.seen.Swap(0) < t.Bytes && !ours {
 			b.slow.Store(true)
 			b.cancel()
 			return

@@ -17,6 +17,7 @@ func clientOptions(u config.Upstream) (upstream.ClientOptions, error) {
 		URL:                   u.URL,
 		AllowPrivateAddresses: u.AllowPrivateAddresses,
 		MaxConnections:        u.MaxConnections,
+		MaxBandwidth:          u.MaxBandwidth,
 	}
 	var err error
 	if u.TokenFile != "" {
