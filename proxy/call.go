@@ -188,5 +188,6 @@ func (c *call) context(wait time.Duration) (context.Context, context.CancelFunc)
 	if c.upstream == nil {
 		return c.s.base, func() {}
 	}
-	return context.WithTimeout(c.s.base, wait)
+	p := patient(c.s.base, wait)
+	return p, p.end
 }
