@@ -143,8 +143,8 @@ func judgeAdopted(state *pkglog.State, env warg.Envelope, now time.Time) (pkglog
 		return rec, warg.Errorf(warg.KindBadRequest, "%w", err)
 	}
 	if ahead := rec.Time.Time().Sub(now); ahead > maxAhead {
-		e := unavailable("its time %s is ahead of this registry's clock", rec.Time.Time().UTC().Format(time.RFC3339))
-		e.(*warg.Error).RetryAfter = int((ahead-maxAhead)/time.Second) + 1
+		e := warg.Errorf(warg.KindUnavailable, "its time %s is ahead of this registry's clock", rec.Time.Time().UTC().Format(time.RFC3339))
+		e.RetryAfter = int((ahead-maxAhead)/time.Second) + 1
 		return rec, e
 	}
 	if err := state.Apply(rec, env, pkglog.CheckSignature); err != nil {

@@ -30,11 +30,10 @@ type canned struct {
 	more uint64 // entries of the ledger beyond cannedLength
 
 	mu       sync.Mutex
-	fail     error // what every method returns, if set
-	panics   bool  // every method panics
-	uploads  int   // uploads that were stored
-	accepted int   // records that were accepted
-	names    []warg.LogID
+	fail     error         // what every method returns, if set
+	panics   bool          // every method panics
+	uploads  int           // uploads that were stored
+	accepted int           // records that were accepted
 	block    chan struct{} // methods wait for it, if set
 }
 

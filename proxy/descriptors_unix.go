@@ -14,7 +14,7 @@ func openFileLimit() (int, bool) {
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &r); err != nil {
 		return 0, false
 	}
-	return int(min(uint64(r.Cur), math.MaxInt32)), true
+	return int(min(r.Cur, math.MaxInt32)), true
 }
 
 // descriptorOf returns the number of the connection's descriptor. The kernel

@@ -131,11 +131,10 @@ func canonical(path string) bool {
 			return true
 		}
 	}
-	log, record := warg.LogID{}, warg.RecordID{}
 	switch {
 	case len(parts) == 5 && parts[1] == "package":
-		log, _ = warg.ParseLogID(parts[2])
-		record, _ = warg.ParseRecordID(parts[4])
+		log, _ := warg.ParseLogID(parts[2])
+		record, _ := warg.ParseRecordID(parts[4])
 		return decoded == api.PathRecord(log, record)
 	case len(parts) == 3 && parts[1] == "content":
 		d, _ := warg.ParseDigest(parts[2])

@@ -95,15 +95,6 @@ func unhex(t testing.TB, s string) []byte {
 	return b
 }
 
-func digest(t testing.TB, s string) warg.Digest {
-	t.Helper()
-	d, err := warg.ParseDigest(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return d
-}
-
 func TestVectorRoots(t *testing.T) {
 	v := readVectors(t)
 	text25 := strings.Fields("93 67 30 37 23 75 57 89 76 42 9 14 40 59 26 66 77 38 47 34 8 81 101 102 103")

@@ -27,7 +27,7 @@ type Entry struct{ Key, Value []byte }
 // last is kept.
 func items(batch []Entry) []item {
 	list := make([]item, len(batch))
-	inParallel(len(batch), func(i int) error {
+	_ = inParallel(len(batch), func(i int) error { // hashing does not fail
 		list[i] = item{path: PathOf(batch[i].Key), leaf: LeafHash(batch[i].Value), seq: i}
 		return nil
 	})
@@ -74,7 +74,7 @@ func sortBuckets(list []item) {
 		list[*at] = from[i]
 		*at++
 	}
-	inParallel(256, func(v int) error {
+	_ = inParallel(256, func(v int) error { // nor does sorting
 		slices.SortFunc(list[begin[v]:begin[v+1]], compareItems)
 		return nil
 	})
