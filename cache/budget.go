@@ -151,6 +151,7 @@ func (c *Cache) added(d warg.Digest, size int64) error {
 // drop deletes content. A reader that has it open goes on reading.
 func (c *Cache) drop(d warg.Digest) {
 	c.budget.remove(d)
+	c.hot.remove(d)
 	err := c.db.Update(func(txn *badger.Txn) error {
 		return errors.Join(txn.Delete(blobKey(d)), txn.Delete(useKey(d)))
 	})

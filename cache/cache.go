@@ -38,6 +38,7 @@ type Cache struct {
 	db      *badger.DB
 	files   *cas.Store
 	budget  *budget
+	hot     *hot
 	mu      sync.Mutex // guards registries and the drawing of numbers
 	open    map[string]*Registry
 	sweeper sync.WaitGroup
@@ -68,7 +69,10 @@ func Open(o Options) (*Cache, error) {
 		return nil, errors.Join(fmt.Errorf("opening cached content: %w", err), db.Close())
 	}
 	c := &Cache{o: o, db: db, files: files, open: make(map[string]*Registry)}
-	if err := c.loadBudget(); err != nil {
+	if c.hot, err = newHot(); err == nil {
+		err = c.loadBudget()
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	c.sweep()

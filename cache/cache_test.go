@@ -652,6 +652,7 @@ func TestDamagedContent(t *testing.T) {
 		put()
 		if size <= maxInline {
 			damage(t, c, blobKey(d))
+			c.hot.remove(d) // as if it had not been read for a while
 		} else if err := os.WriteFile(c.filePath(d), content[1:], 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -666,6 +667,47 @@ func TestDamagedContent(t *testing.T) {
 			t.Errorf("%d bytes, fetched again: %v", size, err)
 		} else {
 			f.Close()
+		}
+	}
+}
+
+// TestHotContent: small content is read from memory, within bounds, never after it was
+// dropped, and only by registries that were seen to have it.
+func TestHotContent(t *testing.T) {
+	c := open(t, Options{Dir: t.TempDir()})
+	r, other := registry(t, c, "up.example"), registry(t, c, "other.example")
+	content := func(i int) ([]byte, warg.Digest) {
+		b := bytes.Repeat([]byte{byte(i), byte(i >> 8)}, maxInline/2)
+		return b, warg.Sum(b)
+	}
+	const more = 10
+	for i := range hotBytes/maxInline + more {
+		b, d := content(i)
+		if err := r.PutContent(t.Context(), d, bytes.NewReader(b), maxInline); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if c.hot.bytes != hotBytes || c.hot.lru.Len() != hotBytes/maxInline {
+		t.Errorf("%d contents of %d bytes are in memory", c.hot.lru.Len(), c.hot.bytes)
+	}
+	for _, i := range []int{0, more + 1} { // only in the database; in memory
+		b, d := content(i)
+		if _, inMemory := c.hot.find(d); inMemory != (i > more) {
+			t.Errorf("content %d is in memory: %v", i, inMemory)
+		}
+		f, err := r.OpenContent(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, b) {
+			t.Errorf("content %d: %d bytes, %v", i, len(got), err)
+		}
+		if _, err := other.OpenContent(d); !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
+			t.Errorf("another registry's content: %v", err)
+		}
+		c.drop(d)
+		if _, err := r.OpenContent(d); !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
+			t.Errorf("dropped content: %v", err)
 		}
 	}
 }

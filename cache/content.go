@@ -64,7 +64,12 @@ func (r *Registry) StatContent(d warg.Digest) (warg.ContentInfo, error) {
 	return warg.ContentInfo{Digest: d, Size: size}, nil
 }
 
+// has reports whether this registry was seen to have content. Once it was, that stays
+// so.
 func (r *Registry) has(d warg.Digest) (has bool, err error) {
+	if r.seen.Contains(d) {
+		return true, nil
+	}
 	err = r.c.db.View(func(txn *badger.Txn) error {
 		_, has, err = get(txn, r.scopeKey(d))
 		return err
@@ -72,12 +77,18 @@ func (r *Registry) has(d warg.Digest) (has bool, err error) {
 	if errors.Is(err, tree.ErrIndexCorrupt) {
 		return false, nil
 	}
+	if has {
+		r.seen.Add(d, struct{}{})
+	}
 	return has, err
 }
 
 // openContent opens content in the database or in a file. What is damaged is
 // dropped and counts as not there.
 func (c *Cache) openContent(d warg.Digest) (warg.Content, int64, error) {
+	if b, ok := c.hot.find(d); ok {
+		return memory{bytes.NewReader(b)}, int64(len(b)), nil
+	}
 	var blob []byte
 	found := false
 	err := c.db.View(func(txn *badger.Txn) (err error) {
@@ -85,6 +96,7 @@ func (c *Cache) openContent(d warg.Digest) (warg.Content, int64, error) {
 		return err
 	})
 	if err == nil && found && warg.Sum(blob) == d {
+		c.hot.add(d, blob)
 		return memory{bytes.NewReader(blob)}, int64(len(blob)), nil
 	}
 	if err != nil && !errors.Is(err, tree.ErrIndexCorrupt) {
@@ -141,6 +153,7 @@ func (c *Cache) putInline(d warg.Digest, b []byte, limit int64) error {
 	if err := c.db.Update(func(txn *badger.Txn) error { return txn.Set(key, tree.Seal(key, b)) }); err != nil {
 		return fmt.Errorf("storing content: %w", err)
 	}
+	c.hot.add(d, b)
 	return nil
 }
 

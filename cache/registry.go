@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/dgraph-io/badger/v4"
+	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
@@ -16,7 +17,8 @@ import (
 type Registry struct {
 	c      *Cache
 	domain string
-	scope  []byte // prefix of the keys that say what content the registry has
+	scope  []byte                            // prefix of the keys that say what content the registry has
+	seen   *lru.Cache[warg.Digest, struct{}] // content that it is known to have
 	now    atomic.Pointer[numbered]
 }
 
@@ -39,6 +41,11 @@ func (c *Cache) Registry(domain string) (*Registry, error) {
 	}
 	sum := warg.Sum([]byte(domain))
 	r := &Registry{c: c, domain: domain, scope: append([]byte{kindScope}, sum[:sumLen]...)}
+	seen, err := lru.New[warg.Digest, struct{}](seenDigests)
+	if err != nil {
+		return nil, err
+	}
+	r.seen = seen
 	number, ok, err := c.numberOf(domain)
 	if err != nil {
 		return nil, err

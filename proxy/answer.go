@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net/http"
 	"strconv"
+	"sync/atomic"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -159,12 +160,31 @@ func (c *call) preflight() {
 	c.ctx.SetStatusCode(http.StatusOK)
 }
 
+// timeText remembers how the last time was written: nearly all answers rest on the
+// same few checkpoints.
+type timeText struct{ last atomic.Pointer[writtenTime] }
+
+type writtenTime struct {
+	seconds uint64
+	text    []byte
+}
+
+// text returns a time, in seconds since 1970, as text that nobody may change.
+func (t *timeText) text(seconds uint64) []byte {
+	last := t.last.Load()
+	if last == nil || last.seconds != seconds {
+		last = &writtenTime{seconds, time.Unix(int64(seconds), 0).UTC().AppendFormat(nil, time.RFC3339)}
+		t.last.Store(last)
+	}
+	return last.text
+}
+
 // setRegistryHeaders says on whose behalf an answer was given and how old what it
 // rests on is.
 func (c *call) setRegistryHeaders() {
 	h := &c.ctx.Response.Header
 	if c.named && c.registry != nil {
-		h.Set(api.HeaderRegistry, c.domain)
+		h.SetCanonical([]byte(api.HeaderRegistry), []byte(c.domain))
 	}
 	if c.upstream == nil {
 		return
@@ -179,8 +199,7 @@ func (c *call) setRegistryHeaders() {
 		}
 	}
 	if c.view != nil {
-		h.Set(headerAge, strconv.FormatInt(age(*c.view, c.s.now()), 10))
-		signed := time.Unix(int64(c.view.Checkpoint.Timestamp), 0).UTC()
-		h.Set(api.HeaderCheckpointTime, signed.Format(time.RFC3339))
+		h.SetCanonical([]byte(headerAge), strconv.AppendInt(nil, age(*c.view, c.s.now()), 10))
+		h.SetCanonical([]byte(api.HeaderCheckpointTime), c.s.signed.text(c.view.Checkpoint.Timestamp))
 	}
 }

@@ -45,6 +45,7 @@ type Server struct {
 
 	base   context.Context // ends when a shutdown has waited long enough
 	cancel context.CancelFunc
+	signed timeText      // of checkpoints
 	boot   string        // part of request ids that differs between runs
 	serial atomic.Uint64 // of requests
 

@@ -85,7 +85,7 @@ func (r *Replica) mayRefresh() bool {
 
 // warning says why an answer may be out of date, or "".
 func (r *Replica) warning() string {
-	q := r.trusted.current().Quarantine
+	q := r.trusted.quarantined()
 	if q == nil && r.age() <= r.o.MaxAge {
 		return ""
 	}

@@ -333,6 +333,13 @@ func (t *trusted) current() head {
 	return t.head
 }
 
+// quarantined returns why the registry is believed nothing more, or nil.
+func (t *trusted) quarantined() *Quarantine {
+	t.mu.RLock()
+	defer t.mu.RUnlock()
+	return t.head.Quarantine
+}
+
 // at returns the accepted checkpoint of a length.
 func (t *trusted) at(length uint64) (accepted, bool) {
 	t.mu.RLock()
