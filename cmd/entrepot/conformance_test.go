@@ -1,10 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"log/slog"
 	"net"
+	"net/http"
 	"path/filepath"
 	"testing"
 	"time"
@@ -13,6 +15,9 @@ import (
 	"github.com/entrepot/entrepot/cache"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
+	"github.com/entrepot/entrepot/upstream/uploads"
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
 	"github.com/entrepot/entrepot/warg/wargtest"
 )
 
@@ -48,8 +53,14 @@ func served(t *testing.T, own proxy.Own, upstreams map[string]proxy.Upstream) st
 	if err != nil {
 		t.Fatal(err)
 	}
+	return servedOn(t, l, proxy.Options{Own: own, Upstreams: upstreams})
+}
+
+func servedOn(t *testing.T, l net.Listener, o proxy.Options) string {
+	t.Helper()
 	base := "http://" + l.Addr().String()
-	s, err := proxy.New(proxy.Options{Own: own, Upstreams: upstreams, BaseURL: base, Log: slog.New(slog.DiscardHandler)})
+	o.BaseURL, o.Log = base, slog.New(slog.DiscardHandler)
+	s, err := proxy.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -82,20 +93,26 @@ func clientOf(t *testing.T, base, domain, onBehalf string) *upstream.Client {
 
 func replicaOf(t *testing.T, c *upstream.Client) *upstream.Replica {
 	t.Helper()
+	return openReplica(t, upstream.Options{Transport: c, Domain: c.Domain()})
+}
+
+// openReplica opens a replica with what the options do not say.
+func openReplica(t *testing.T, o upstream.Options) *upstream.Replica {
+	t.Helper()
 	folder := t.TempDir()
 	store, err := cache.Open(cache.Options{Dir: filepath.Join(folder, cacheDir)})
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { closed(t, store) })
-	part, err := store.Registry(c.Domain())
+	part, err := store.Registry(o.Domain)
 	if err != nil {
 		t.Fatal(err)
 	}
-	r, err := upstream.Open(t.Context(), upstream.Options{
-		Domain: c.Domain(), Transport: c, Store: part, OperatorKey: wargtest.Alice().Public().ID(),
-		MaxAge: time.Millisecond, Dir: filepath.Join(folder, upstreamsDir), EvidenceDir: filepath.Join(folder, evidenceDir),
-	})
+	o.Store, o.OperatorKey, o.TempDir = part, wargtest.Alice().Public().ID(), folder
+	o.Dir, o.EvidenceDir = filepath.Join(folder, upstreamsDir), filepath.Join(folder, evidenceDir)
+	o.MaxAge = cmp.Or(o.MaxAge, time.Millisecond)
+	r, err := upstream.Open(t.Context(), o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -140,4 +157,64 @@ func TestConformance(t *testing.T) {
 			}
 		})
 	})
+	// Nobody tells the server in front to look for news: what was published through it
+	// is there.
+	through := func(t *testing.T) wargtest.Subject {
+		a := newAuthority(t)
+		c := clientOf(t, served(t, a, nil), "own.example", "")
+		folder := t.TempDir()
+		book, err := uploads.Open(uploads.Options{KeyFile: filepath.Join(folder, capabilityFile), File: filepath.Join(folder, uploadsFile)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		r := openReplica(t, upstream.Options{Domain: "own.example", Transport: c, Publishing: c, Offers: book, MaxAge: time.Hour})
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		base := servedOn(t, l, proxy.Options{
+			Own:       wargtest.NewMemory(wargtest.Options{Domain: "front.example", Key: wargtest.Bob()}),
+			Upstreams: map[string]proxy.Upstream{"own.example": r},
+			Uploads:   uploadDesk{book, map[string]*upstream.Replica{"own.example": r}},
+		})
+		front := clientOf(t, base, "own.example", "own.example")
+		return wargtest.Subject{
+			Registry: front, Publisher: siteClient{front, base}, OperatorKey: wargtest.Alice().Public(), OperatorSecret: wargtest.Alice(),
+			Imports: true, Restarts: true, Wasm: true,
+		}
+	}
+	t.Run("client of proxy that publishes through to an authority/registry", func(t *testing.T) { wargtest.TestRegistry(t, through) })
+	t.Run("client of proxy that publishes through to an authority/publisher", func(t *testing.T) { wargtest.TestPublisher(t, through) })
+}
+
+// siteClient uploads where the state of a record says, as real clients do.
+type siteClient struct {
+	*upstream.Client
+	base string
+}
+
+func (c siteClient) Upload(ctx context.Context, log warg.LogID, id warg.RecordID, d warg.Digest, body io.Reader) error {
+	status, err := c.Record(ctx, log, id)
+	if err != nil {
+		return err
+	}
+	if sites := status.Uploads[d]; len(sites) > 0 {
+		return c.UploadTo(ctx, sites[0], body)
+	}
+	// Nothing was offered for it. Who names the registry can try all the same.
+	r, err := http.NewRequestWithContext(ctx, http.MethodPost, c.base+"/"+api.PathUpload(log, id, d), body)
+	if err != nil {
+		return err
+	}
+	r.Header.Set(api.HeaderRegistry, c.Domain())
+	answer, err := http.DefaultClient.Do(r)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil || answer.StatusCode == http.StatusCreated {
+		return err
+	}
+	return api.ParseError(api.FamilyPackage, answer.StatusCode, text)
 }

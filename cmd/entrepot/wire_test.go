@@ -1,6 +1,8 @@
 package main
 
 import (
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"net/http/httputil"
@@ -32,6 +34,7 @@ func newWire(t *testing.T, to string, start func(*httptest.Server)) *wire {
 	}
 	w := &wire{to: u}
 	w.Server = httptest.NewUnstartedServer(w)
+	w.Config.ErrorLog = log.New(io.Discard, "", 0)
 	start(w.Server)
 	t.Cleanup(w.Close)
 	return w
