@@ -145,10 +145,23 @@ func environ(ts *testscript.TestScript) []string {
 	return env
 }
 
-// halt NAME asks a server to end by SIGTERM; it must exit with status 0.
+// halt [-begin|-end] NAME asks a server to end by SIGTERM; it must exit with status 0. -begin does
+// not wait for that, -end does nothing else.
 func cmdHalt(ts *testscript.TestScript, neg bool, args []string) {
-	args = flags(ts, neg, args, "halt NAME", 1, nil)
-	ts.Check(of(ts).running(ts, args[0]).signal(syscall.SIGTERM))
+	var begin, end bool
+	args = flags(ts, neg, args, "halt [-begin|-end] NAME", 1, func(set *flag.FlagSet) {
+		set.BoolVar(&begin, "begin", false, "")
+		set.BoolVar(&end, "end", false, "")
+	})
+	if end {
+		ts.Check(of(ts).servers[args[0]].awaitEnd(syscall.SIGTERM))
+		return
+	}
+	s := of(ts).running(ts, args[0])
+	ts.Check(s.send(syscall.SIGTERM))
+	if !begin {
+		ts.Check(s.awaitEnd(syscall.SIGTERM))
+	}
 }
 
 // kill9 NAME ends a server as a power cut would.

@@ -40,6 +40,8 @@ func faults() map[string]fault {
 		"hold-logs":       {answer: only(aboutLogs, held)},
 		"hold-ledger":     {answer: only(aboutLedger, held)},
 		"hold-content":    {answer: only(aboutContent, held)},
+		"hold-publish":    {answer: only(aboutPublish, held)},
+		"hold-upload":     {answer: only(aboutUpload, held)},
 
 		// Checkpoints.
 		"shorter":   {answer: only(aboutCheckpoint, shorter)},

@@ -86,9 +86,21 @@ func (s *server) awaitReady(limit time.Duration, probe func() (string, error)) (
 
 // signal sends sig to the process, and to what it started, and waits for the end. The exit status is in the error.
 func (s *server) signal(sig syscall.Signal) error {
+	if err := s.send(sig); err != nil {
+		return err
+	}
+	return s.awaitEnd(sig)
+}
+
+func (s *server) send(sig syscall.Signal) error {
 	if err := syscall.Kill(-s.cmd.Process.Pid, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("signalling %s: %w", s.name, err)
 	}
+	return nil
+}
+
+// awaitEnd waits for the end that a signal is to bring.
+func (s *server) awaitEnd(sig syscall.Signal) error {
 	select {
 	case <-s.done:
 		return s.err

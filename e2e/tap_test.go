@@ -24,7 +24,9 @@ const (
 	aboutLogs       = "logs"
 	aboutLedger     = "ledger"
 	aboutProof      = "proof"
-	aboutContent    = "content" // the bytes
+	aboutContent    = "content" // the bytes, on their way down
+	aboutPublish    = "publish"
+	aboutUpload     = "upload" // the bytes, on their way up
 	aboutRest       = "rest"
 )
 
@@ -111,6 +113,10 @@ func aboutPath(path string) string {
 		return aboutProof
 	case strings.HasPrefix(path, "/content/"):
 		return aboutContent
+	case strings.HasPrefix(path, "/v1/package/") && strings.HasSuffix(path, "/record"):
+		return aboutPublish
+	case strings.HasPrefix(path, "/v1/package/") && strings.Contains(path, "/content/"):
+		return aboutUpload
 	}
 	return aboutRest
 }
@@ -192,6 +198,12 @@ func (t *tap) seen(length uint64) []byte {
 
 // write sends an answer, or as much of it as it is to be.
 func (t *tap) write(w http.ResponseWriter, a *answer, changed <-chan struct{}) {
+	if a.held && len(a.body) == 0 { // the middle of nothing is before it
+		a.held = false
+		if t.hold(changed); t.breaksHeld() {
+			panic(http.ErrAbortHandler)
+		}
+	}
 	a.header.Del("Transfer-Encoding")
 	a.header.Set("Content-Length", strconv.Itoa(len(a.body)))
 	maps.Copy(w.Header(), a.header)
@@ -203,8 +215,7 @@ func (t *tap) write(w http.ResponseWriter, a *answer, changed <-chan struct{}) {
 	}
 	if a.held {
 		t.hold(changed)
-		f, _ := t.current()
-		a.broken = f.breaksHeld
+		a.broken = t.breaksHeld()
 	}
 	if a.broken {
 		panic(http.ErrAbortHandler)
@@ -221,6 +232,11 @@ func (t *tap) hold(changed <-chan struct{}) {
 	t.mu.Lock()
 	t.waiting--
 	t.mu.Unlock()
+}
+
+func (t *tap) breaksHeld() bool {
+	f, _ := t.current()
+	return f.breaksHeld
 }
 
 // newest asks the registry itself how long its log is.
