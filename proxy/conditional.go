@@ -16,7 +16,8 @@ type section struct {
 }
 
 var (
-	errSeveralRanges = errors.New("Cannot serve multipart range requests") //nolint:staticcheck // the protocol's text
+	//lint:ignore ST1005 the reference's text
+	errSeveralRanges = errors.New("Cannot serve multipart range requests") //nolint:staticcheck // as above
 	errBadRange      = errors.New("the range is malformed or beyond the end")
 )
 
