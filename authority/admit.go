@@ -195,7 +195,7 @@ func (a *Authority) known(ctx context.Context, log warg.LogID, id warg.RecordID)
 	}
 	select {
 	case <-s.settled:
-		return a.knownIndex(log, id)
+		return s.outcome, true, nil
 	default:
 		return a.pool.status(s), true, nil
 	}
@@ -207,15 +207,11 @@ func otherName(id warg.RecordID) error {
 
 // knownIndex is known for what is settled.
 func (a *Authority) knownIndex(log warg.LogID, id warg.RecordID) (st warg.RecordStatus, known bool, err error) {
-	r, ok, err := a.index.RecordOf(log, id)
-	other := false
-	if err == nil && !ok {
-		_, other, err = a.index.Record(id)
-	}
+	r, ok, elsewhere, err := a.index.Find(log, id)
 	switch {
 	case err != nil:
 		return st, false, a.internal("looking up record", err)
-	case other:
+	case elsewhere:
 		return st, true, otherName(id)
 	case !ok:
 		return st, false, nil

@@ -164,6 +164,9 @@ func (a *Authority) Settled(ctx context.Context, log warg.LogID, id warg.RecordI
 	if s := a.pool.find(id); s != nil && s.log == log {
 		select {
 		case <-s.settled:
+			if s.dropped == nil {
+				return s.outcome, nil
+			}
 		case <-a.done:
 			return warg.RecordStatus{}, unavailable("this registry is stopping")
 		case <-a.stop:

@@ -266,7 +266,8 @@ func (a *Authority) show(b *batch) {
 	// Only now: who sees the checkpoint must find its records.
 	a.view.Store(&warg.View{Signed: b.signed, Checkpoint: b.next})
 	for _, it := range b.items {
-		a.pool.settle(it.frame.Log, it.frame.Record)
+		a.pool.settle(it.frame.Log, it.frame.Record,
+			warg.RecordStatus{RecordID: it.frame.Record, State: warg.StatePublished, Index: it.frame.Index})
 		if it.job != nil {
 			it.job.done <- nil
 		}

@@ -23,8 +23,9 @@ type submission struct {
 	at       time.Time     // when it was accepted
 	verified bool          // signature was verified in this process
 
-	durable chan struct{} // closed when it is durable, or was dropped
-	settled chan struct{} // closed when it is published, rejected or dropped
+	durable chan struct{}     // closed when it is durable, or was dropped
+	settled chan struct{}     // closed when it is published, rejected or dropped
+	outcome warg.RecordStatus // set before settled is closed; zero if it was dropped
 
 	// Under the pool's lock.
 	dropped error         // why it is not durable
@@ -270,11 +271,12 @@ func (p *pool) expired(before time.Time) (s *submission, next time.Time) {
 }
 
 // settle removes a submission whose end is durable, if there is one.
-func (p *pool) settle(log warg.LogID, id warg.RecordID) {
+func (p *pool) settle(log warg.LogID, id warg.RecordID, how warg.RecordStatus) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if s := p.byID[id]; s != nil && s.log == log {
 		p.remove(s)
+		s.outcome = how
 		close(s.settled)
 	}
 }

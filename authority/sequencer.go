@@ -186,7 +186,7 @@ func (a *Authority) reject(s *submission, reason string) error {
 		return err
 	}
 	a.pool.withdraw(s.id)
-	a.pool.settle(s.log, s.id)
+	a.pool.settle(s.log, s.id, warg.RecordStatus{RecordID: s.id, State: warg.StateRejected, Reason: reason})
 	a.o.Log.Info("record rejected", "package", s.name.String(), "record", s.id.String(), "reason", reason)
 	return nil
 }

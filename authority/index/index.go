@@ -9,6 +9,7 @@ import (
 	"sync"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/internal/tree"
@@ -32,11 +33,17 @@ type Index struct {
 	db   *badger.DB
 	tree *tree.Tree
 
-	mu       sync.Mutex // serialises writers
-	segments uint64     // under mu: as in the header record
+	absent absentKeys
+
+	mu       sync.Mutex                      // serialises writers
+	segments uint64                          // under mu: as in the header record
+	heads    *simplelru.LRU[warg.LogID, Log] // under mu: logs that were added to lately, as they are at the head
 }
 
 const formatVersion = 1
+
+// maxHeads bounds the memory for logs added to lately, about 250 bytes each.
+const maxHeads = 1 << 13
 
 // Open opens the index, or begins an empty one if there is none, if it cannot be
 // read, belongs to another registry, or two openings in a row did not end.
@@ -85,7 +92,10 @@ func open(o Options) (*Index, error) {
 		return nil, err
 	}
 	x := &Index{o: o, db: db}
-	if err := x.load(); err != nil {
+	if x.heads, err = simplelru.NewLRU[warg.LogID, Log](maxHeads, nil); err == nil {
+		err = x.load()
+	}
+	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	return x, nil
@@ -128,6 +138,8 @@ func (x *Index) Reset() error {
 		return err
 	}
 	x.db, x.tree, x.segments = fresh.db, fresh.tree, fresh.segments
+	x.absent.clear()
+	x.heads.Purge()
 	return nil
 }
 

@@ -171,7 +171,7 @@ func TestEntriesWithoutAHead(t *testing.T) {
 	x := inMemory(t)
 	commit(t, x, 0, 20)
 	list := batch(t, 20, 30)
-	must(t, x.put(func(put putFunc) error { return x.putBatch(put, list) }))
+	must(t, x.put(func(put putFunc) error { return x.putBatch(put, list, map[warg.LogID]*Log{}) }))
 	check(t, x, 20)
 	commit(t, x, 20, 25) // another batch than the one that was lost
 	check(t, x, 25)

@@ -27,7 +27,19 @@ var errNoKey = errors.New("index has no such key")
 
 // get reads the value of a key and hands it to use, which must not keep it.
 func (x *Index) get(key []byte, use func([]byte) error) error {
-	return x.db.View(func(txn *badger.Txn) error { return getIn(txn, key, use) })
+	short, ok := shortKeyOf(key)
+	if !ok {
+		return x.db.View(func(txn *badger.Txn) error { return getIn(txn, key, use) })
+	}
+	absent, seen := x.absent.look(short)
+	if absent {
+		return errNoKey
+	}
+	err := x.db.View(func(txn *badger.Txn) error { return getIn(txn, key, use) })
+	if errors.Is(err, errNoKey) {
+		x.absent.keep(short, seen)
+	}
+	return err
 }
 
 func getIn(txn *badger.Txn, key []byte, use func([]byte) error) error {
@@ -98,36 +110,41 @@ type Log struct {
 // Log returns a log as the registry of a length has it; ok is false if it has no
 // record there.
 func (x *Index) Log(id warg.LogID, length uint64) (l Log, ok bool, err error) {
-	err = x.db.View(func(txn *badger.Txn) error {
-		l, err = logIn(txn, id, length)
+	err = x.get(logKey(id), func(b []byte) error {
+		l, err = decodeLog(b)
 		return err
 	})
 	if errors.Is(err, errNoKey) {
 		return Log{}, false, nil
 	}
-	return l, err == nil && l.Count > 0, err
-}
-
-func logIn(txn *badger.Txn, id warg.LogID, length uint64) (l Log, err error) {
-	err = getIn(txn, logKey(id), func(b []byte) error {
-		if len(b) < 4 {
-			return fmt.Errorf("%w: log of %d bytes", ErrCorrupt, len(b))
-		}
-		l.Count = binary.BigEndian.Uint32(b)
-		if len(b) > 4 {
-			l.Name, err = warg.ParsePackageName(string(b[4:]))
-		}
-		return err
-	})
 	// Entries above the length are few: one batch at most, or what a crash left.
 	for err == nil && l.Count > 0 {
 		var p Place
-		if p, err = placeIn(txn, id, l.Count-1); err == nil && p.Index < length {
+		if p, err = x.place(id, l.Count-1); err == nil && p.Index < length {
 			break
 		}
 		l.Count--
 	}
+	return l, err == nil && l.Count > 0, err
+}
+
+func decodeLog(b []byte) (l Log, err error) {
+	if len(b) < 4 {
+		return l, fmt.Errorf("%w: log of %d bytes", ErrCorrupt, len(b))
+	}
+	l.Count = binary.BigEndian.Uint32(b)
+	if len(b) > 4 {
+		l.Name, err = warg.ParsePackageName(string(b[4:]))
+	}
 	return l, err
+}
+
+func (x *Index) place(id warg.LogID, place uint32) (p Place, err error) {
+	err = x.db.View(func(txn *badger.Txn) error {
+		p, err = placeIn(txn, id, place)
+		return err
+	})
+	return p, err
 }
 
 func placeIn(txn *badger.Txn, id warg.LogID, place uint32) (p Place, err error) {
@@ -207,10 +224,18 @@ func (x *Index) Record(id warg.RecordID) (r Record, ok bool, err error) {
 // RecordOf is Record for a record of one log. Bytes that an author signed once can be
 // a record of several.
 func (x *Index) RecordOf(log warg.LogID, id warg.RecordID) (r Record, ok bool, err error) {
+	r, ok, _, err = x.Find(log, id)
+	return r, ok, err
+}
+
+// Find is RecordOf that tells more of a record that is not known in the log:
+// elsewhere is true if it is in another one.
+func (x *Index) Find(log warg.LogID, id warg.RecordID) (r Record, ok, elsewhere bool, err error) {
 	if r, ok, err = x.Record(id); !ok || err != nil || r.Log == log {
-		return r, ok, err
+		return r, ok, false, err
 	}
-	return x.record(otherKey(log, id))
+	r, ok, err = x.record(otherKey(log, id))
+	return r, ok, !ok, err
 }
 
 func (x *Index) record(key []byte) (r Record, ok bool, err error) {

@@ -26,9 +26,12 @@ type putFunc func(key, value []byte) error
 // put runs write with a function that puts framed values into as many
 // transactions as needed, and commits the last.
 func (x *Index) put(write func(putFunc) error) error {
+	x.absent.begin()
+	defer x.absent.end()
 	txn := x.db.NewTransaction(true)
 	defer func() { txn.Discard() }()
 	err := write(func(key, value []byte) error {
+		x.absent.forget(key)
 		err := txn.Set(key, value)
 		if !errors.Is(err, badger.ErrTxnTooBig) {
 			return err
@@ -57,8 +60,9 @@ func (x *Index) putHeader(put putFunc, segments uint64) error {
 func (x *Index) Commit(u *tree.Update, batch []Entry) error {
 	x.mu.Lock()
 	defer x.mu.Unlock()
+	logs := map[warg.LogID]*Log{}
 	err := x.put(func(put putFunc) error {
-		if err := x.putBatch(put, batch); err != nil {
+		if err := x.putBatch(put, batch, logs); err != nil {
 			return err
 		}
 		return u.Write(put)
@@ -70,16 +74,19 @@ func (x *Index) Commit(u *tree.Update, batch []Entry) error {
 		err = u.Publish()
 	}
 	if err != nil {
+		x.heads.Purge()
 		return fmt.Errorf("writing index: %w", err)
+	}
+	for id, l := range logs {
+		x.heads.Add(id, *l)
 	}
 	return nil
 }
 
-// putBatch writes everything but the trees.
-func (x *Index) putBatch(put putFunc, batch []Entry) error {
+// putBatch writes everything but the trees, and gathers the logs that it adds to.
+func (x *Index) putBatch(put putFunc, batch []Entry, logs map[warg.LogID]*Log) error {
 	seal := func(key, payload []byte) error { return put(key, tree.Seal(key, payload)) }
 	head := x.tree.Head().Length
-	logs := map[warg.LogID]*Log{}
 	released := map[warg.Digest]bool{}
 	taken := map[warg.RecordID]warg.LogID{}
 	for _, e := range batch {
@@ -140,9 +147,12 @@ func (x *Index) logOf(logs map[warg.LogID]*Log, e Entry, head uint64) (*Log, err
 	if l := logs[e.Leaf.LogID]; l != nil {
 		return l, nil
 	}
-	l, _, err := x.Log(e.Leaf.LogID, head)
-	if err != nil {
-		return nil, err
+	l, ok := x.heads.Get(e.Leaf.LogID)
+	if !ok {
+		var err error
+		if l, _, err = x.Log(e.Leaf.LogID, head); err != nil {
+			return nil, err
+		}
 	}
 	l.Name = e.Name
 	logs[e.Leaf.LogID] = &l
