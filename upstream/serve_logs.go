@@ -2,6 +2,7 @@ package upstream
 
 import (
 	"context"
+	"slices"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
@@ -46,6 +47,7 @@ func (r *Replica) readLogs(req warg.LogsRequest, limit int) (page warg.LogsPage,
 		return warg.LogsPage{}, err
 	}
 	page.More = len(page.Operator) == limit
+	page.Packages = slices.Grow(page.Packages, len(req.Packages))
 	for _, c := range req.Packages {
 		records, err := r.readLog(c.LogID, c.Token, req.LogLength, limit)
 		if err != nil {
