@@ -73,7 +73,7 @@ func (f *federation) stop() {
 }
 
 // reads runs the loads of the reads part against the replica and against our own
-// registry, in one process, and compares.
+// registry, in one process, and compares. Both requests name their registry.
 func (f *federation) reads(o options) error {
 	if err := f.here.sync(); err != nil {
 		return err
@@ -90,7 +90,7 @@ func (f *federation) reads(o options) error {
 	fmt.Println("| path | registry | rate | p50 | p99 | CPU per request | CPU ratio | goal |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, r := range reads {
-		own := load{f.here.addr, r.request(f.here.addr, known), readConns, o.length}
+		own := load{f.here.addr, naming(r.request(f.here.addr, known), hereName), readConns, o.length}
 		replica := load{f.here.addr, federated(r.request(f.here.addr, theirs)), readConns, o.length}
 		if err := f.compare(o, r.name, own, replica); err != nil {
 			return fmt.Errorf("%s: %w", r.name, err)

@@ -154,7 +154,11 @@ func federatedRequest(method, url string, body []byte) (*http.Request, error) {
 
 // federated turns a request to our own registry into one to the replica.
 func federated(request []byte) []byte {
+	return naming(bytes.Replace(request, []byte("/content/sha256-"), []byte("/content/"+upDomain+"/sha256-"), 1), upDomain)
+}
+
+// naming adds the name of the registry that a request is for.
+func naming(request []byte, domain string) []byte {
 	head, rest, _ := bytes.Cut(request, []byte("\r\n"))
-	head = bytes.Replace(head, []byte("/content/sha256-"), []byte("/content/"+upDomain+"/sha256-"), 1)
-	return slices.Concat(head, []byte("\r\n"+onBehalf+"\r\n"), rest)
+	return slices.Concat(head, []byte("\r\nWarg-Registry: "+domain+"\r\n"), rest)
 }
