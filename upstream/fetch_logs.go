@@ -28,6 +28,7 @@ func (r *Replica) fetchLogs(ctx context.Context, v *view, wanted []warg.LogID) e
 		return err
 	}
 	mine, all := r.logs.join(wanted)
+	r.counts.wait(HoldingRecords, len(mine) < len(all))
 	for _, part := range r.inParts(mine) {
 		r.detach(fetchTimeout, func(ctx context.Context) {
 			b := &batch{r: r, v: v, limit: warg.MaxFetchLimit, open: make(map[warg.LogID]*openLog)}

@@ -28,16 +28,19 @@ func (r *Replica) fresh(ctx context.Context) (*view, error) {
 	seen := r.refreshed.Load()
 	v := r.view.Load()
 	if v == nil {
+		r.counts.looked(HoldingCheckpoint, false)
 		return r.cold(ctx)
 	}
 	age := r.age()
+	r.counts.looked(HoldingCheckpoint, age <= r.o.MaxAge)
 	if age <= r.o.MaxAge/2 || !r.mayRefresh() {
 		return v, nil
 	}
-	fl := r.startRefresh(seen)
+	fl, joined := r.startRefresh(seen)
 	if age <= r.o.MaxAge {
 		return v, nil
 	}
+	r.counts.wait(HoldingCheckpoint, joined)
 	limit := time.NewTimer(joinWait)
 	defer limit.Stop()
 	select {
@@ -63,7 +66,9 @@ func (r *Replica) cold(ctx context.Context) (*view, error) {
 	}
 	waiting, cancel := context.WithTimeout(ctx, coldWait)
 	defer cancel()
-	err := wait(waiting, []*flight{r.startRefresh(seen)})
+	fl, joined := r.startRefresh(seen)
+	r.counts.wait(HoldingCheckpoint, joined)
+	err := wait(waiting, []*flight{fl})
 	switch v := r.view.Load(); {
 	case v != nil:
 		return v, nil
@@ -116,10 +121,12 @@ func (r *Replica) Checkpoint(ctx context.Context) (warg.View, error) {
 	if err := r.tooStale(); err != nil {
 		return warg.View{}, err
 	}
+	warning := r.warning()
+	r.counts.answered(warning)
 	return warg.View{
 		Signed:     v.signed,
 		Checkpoint: v.cp,
 		VerifiedAt: time.Unix(0, r.checked.Load()),
-		Warning:    r.warning(),
+		Warning:    warning,
 	}, nil
 }

@@ -26,7 +26,9 @@ func (r *Replica) grow(ctx context.Context, s warg.SignedCheckpoint, now time.Ti
 	if trees.LogLength > length {
 		return refuse(ClassRollback, "checkpoint of length %d is shorter than the ledger of %d leaves that was signed before", length, trees.LogLength)
 	}
+	resume := r.watch.pause()
 	records, err := r.operatorRecords(ctx, length)
+	resume()
 	if err != nil {
 		return err
 	}
@@ -59,7 +61,10 @@ func (r *Replica) grow(ctx context.Context, s warg.SignedCheckpoint, now time.Ti
 	if err := g.keepOperator(); err != nil {
 		return err
 	}
-	if err := g.keepKnown(ctx); err != nil {
+	resume = r.watch.pause() // what this verifies is counted with the records
+	err = g.keepKnown(ctx)
+	resume()
+	if err != nil {
 		return err
 	}
 	if err := r.o.Store.Sync(); err != nil {
@@ -89,6 +94,7 @@ func (r *Replica) checkPin(op *operator, s warg.SignedCheckpoint) error {
 	case h.Format != 0 && op.signer != h.OperatorKey:
 		return refuse(ClassPin, "the operator log was begun by key `%s`, before it was `%s`", op.signer, h.OperatorKey)
 	case pin == "" && h.Format == 0:
+		r.counts.firstKeys.Add(1)
 		r.o.Log.Warn("trusting the first operator key that was seen; pin it", "upstream", r.o.Domain, "operator_key", string(op.signer))
 	}
 	return nil
@@ -141,7 +147,9 @@ func (g *growth) fetch(ctx context.Context, trees warg.Checkpoint) error {
 func (g *growth) page(ctx context.Context) ([]byte, error) {
 	at := g.spool.end()
 	want := min(g.cp.LogLength-at, ledgerChunk)
+	resume := g.r.watch.pause()
 	page, err := g.r.o.Transport.Ledger(ctx, at, int(want))
+	resume()
 	if err != nil {
 		return nil, fmt.Errorf("fetching ledger from index %d: %w", at, &transportError{err})
 	}

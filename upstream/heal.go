@@ -41,6 +41,7 @@ func (r *Replica) noteDamage(err error) bool {
 		return false
 	}
 	if !r.damaged.Swap(true) {
+		r.counts.damages.Add(1)
 		r.o.Log.Error("the store of an upstream is damaged", "upstream", r.o.Domain, "error", err)
 	}
 	return true

@@ -123,7 +123,9 @@ func (r *Replica) forkAbove(ctx context.Context, before, after warg.SignedCheckp
 	if old.LogLength == 0 || old.LogLength > now.LogLength {
 		return refusal
 	}
+	resume := r.watch.pause()
 	proof, err := r.o.Transport.Consistency(ctx, old.LogLength, now.LogLength)
+	resume()
 	if err != nil {
 		return refusal
 	}

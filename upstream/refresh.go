@@ -17,7 +17,8 @@ func (r *Replica) Refresh(ctx context.Context) error {
 	if r.o.Offline || r.trusted.current().Quarantine != nil {
 		return r.mayAsk()
 	}
-	return wait(ctx, []*flight{r.startRefresh(r.refreshed.Load())})
+	fl, _ := r.startRefresh(r.refreshed.Load())
+	return wait(ctx, []*flight{fl})
 }
 
 // Renew waits for a refresh that began after the call. Refresh may join one that has
@@ -28,7 +29,8 @@ func (r *Replica) Renew(ctx context.Context) error {
 		return r.mayAsk()
 	}
 	for begun := r.begun.Load(); ; {
-		err := wait(ctx, []*flight{r.startRefresh(r.refreshed.Load())})
+		fl, _ := r.startRefresh(r.refreshed.Load())
+		err := wait(ctx, []*flight{fl})
 		if r.ended.Load() > begun || ctx.Err() != nil {
 			return err
 		}
@@ -36,8 +38,8 @@ func (r *Replica) Renew(ctx context.Context) error {
 }
 
 // startRefresh starts a refresh unless one is under way, or ended well since the
-// reader looked and saw that many.
-func (r *Replica) startRefresh(seen uint64) *flight {
+// reader looked and saw that many. It reports whether one was under way.
+func (r *Replica) startRefresh(seen uint64) (fl *flight, joined bool) {
 	mine, all := r.refreshes.join([]struct{}{{}})
 	switch {
 	case len(mine) == 0:
@@ -56,7 +58,7 @@ func (r *Replica) startRefresh(seen uint64) *flight {
 			r.refreshes.land(struct{}{}, err)
 		})
 	}
-	return all[0]
+	return all[0], len(mine) == 0
 }
 
 // refresh asks for the checkpoint, judges it, and makes it the head if it is newer.
@@ -70,7 +72,9 @@ func (r *Replica) refresh(ctx context.Context) error {
 		return err
 	}
 	now := r.o.Now()
+	r.watch.start()
 	err = r.judge(ctx, got.Signed, now)
+	r.counts.verified[HoldingCheckpoint].observe(r.watch.take())
 	var c *contradiction
 	if errors.As(err, &c) {
 		err = r.quarantine(c, now)
@@ -181,6 +185,7 @@ func (r *Replica) quarantine(c *contradiction, now time.Time) error {
 		r.o.Log.Error("evidence could not be written", "upstream", r.o.Domain, "error", err)
 	}
 	r.o.Log.Error("upstream is quarantined", "upstream", r.o.Domain, "class", c.class.String(), "reason", c.reason, "evidence", name)
+	r.counts.quarantines.Add(1)
 	q := Quarantine{Class: c.class.String(), Reason: c.reason, Since: now.UTC(), Evidence: name}
 	if err := r.trusted.quarantine(q); err != nil {
 		return errors.Join(refusal, err)

@@ -75,6 +75,8 @@ type Replica struct {
 	view    atomic.Pointer[view] // nil until something can be served
 	checked atomic.Int64         // when the view was last known to be the newest, Unix nanoseconds
 	tally   tally
+	counts  counts
+	watch   stopwatch     // of the refresh under way: how long it verifies
 	damaged atomic.Bool   // the store had an error of its own
 	epoch   atomic.Uint64 // how often the store was emptied
 
@@ -133,6 +135,12 @@ func Open(_ context.Context, o Options) (*Replica, error) {
 	r := &Replica{
 		o: o, trusted: t, base: base, stop: stop,
 		exchanges: make(slots, maxExchanges), spools: make(slots, maxSpools), sends: make(slots, maxSends),
+	}
+	if o.Transport != nil {
+		r.o.Transport = counted{o.Transport, &r.counts}
+	}
+	if o.Publishing != nil {
+		r.o.Publishing = countedPublishing{o.Publishing, &r.counts}
 	}
 	if err := r.resume(); err != nil {
 		stop()

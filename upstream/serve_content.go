@@ -13,7 +13,9 @@ import (
 // that what is reported here can be opened.
 func (r *Replica) Stat(ctx context.Context, digest warg.Digest) (warg.ContentInfo, error) {
 	stat, err := r.o.Store.StatContent(digest)
-	if !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
+	missing := errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound})
+	r.counts.looked(HoldingContent, !missing)
+	if !missing {
 		return stat, err
 	}
 	if err := r.fetchContent(ctx, digest); err != nil {
@@ -26,7 +28,9 @@ func (r *Replica) Stat(ctx context.Context, digest warg.Digest) (warg.ContentInf
 // digest has been verified before the first byte is returned.
 func (r *Replica) Open(ctx context.Context, digest warg.Digest) (warg.Content, error) {
 	content, err := r.o.Store.OpenContent(digest)
-	if !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
+	missing := errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound})
+	r.counts.looked(HoldingContent, !missing)
+	if !missing {
 		return content, err
 	}
 	if err := r.fetchContent(ctx, digest); err != nil {
@@ -44,6 +48,7 @@ func (r *Replica) fetchContent(ctx context.Context, digest warg.Digest) error {
 		return err
 	}
 	mine, all := r.contents.join([]warg.Digest{digest})
+	r.counts.wait(HoldingContent, len(mine) < len(all))
 	if len(mine) > 0 {
 		r.detach(contentTimeout, func(ctx context.Context) {
 			err := r.keepContent(ctx, digest)

@@ -34,7 +34,8 @@ func (r *Replica) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage
 	if err := r.sound(v, err); err != nil {
 		return warg.LogsPage{}, err
 	}
-	if w := r.warning(); w != "" {
+	w := r.warning()
+	if r.counts.answered(w); w != "" {
 		page.Warnings = []string{w}
 	}
 	return page, nil
@@ -83,6 +84,7 @@ func (r *Replica) needRecords(ctx context.Context, v *view, req warg.LogsRequest
 		if err != nil {
 			return err
 		}
+		r.counts.looked(HoldingRecords, complete)
 		if !complete {
 			wanted = append(wanted, c.LogID)
 		}

@@ -37,6 +37,7 @@ func (r *Replica) namesAt(ctx context.Context, v *view, ids []warg.LogID) ([]war
 		if err != nil {
 			return nil, err
 		}
+		r.counts.looked(HoldingName, ok)
 		if !ok && id != warg.OperatorLogID {
 			wanted = append(wanted, id)
 		}
@@ -108,6 +109,7 @@ func (r *Replica) fetchNames(ctx context.Context, wanted []warg.LogID) error {
 		return err
 	}
 	mine, all := r.names.join(ask)
+	r.counts.wait(HoldingName, len(mine) < len(all))
 	for len(mine) > 0 {
 		part := mine[:min(len(mine), warg.MaxNames)]
 		mine = mine[len(part):]

@@ -35,7 +35,6 @@ type Status struct {
 // tally counts what happened since start.
 type tally struct {
 	mu      sync.Mutex
-	refused map[Class]uint64
 	fetches uint64
 	last    string
 	lastAt  time.Time
@@ -46,12 +45,7 @@ func (r *Replica) note(doing string, err error) {
 	class := ClassOf(err)
 	r.tally.mu.Lock()
 	r.tally.fetches++
-	if class != ClassNone {
-		if r.tally.refused == nil {
-			r.tally.refused = make(map[Class]uint64)
-		}
-		r.tally.refused[class]++
-	}
+	r.counts.refused[class].Add(1)
 	r.tally.last, r.tally.lastAt = "", time.Time{}
 	if err != nil {
 		r.tally.last, r.tally.lastAt = err.Error(), r.o.Now()
@@ -99,8 +93,10 @@ func (r *Replica) Status() Status {
 	}
 	r.tally.mu.Lock()
 	defer r.tally.mu.Unlock()
-	for class, n := range r.tally.refused {
-		s.Refused[class] = n
+	for _, class := range Classes() {
+		if n := r.counts.refused[class].Load(); n > 0 {
+			s.Refused[class] = n
+		}
 	}
 	s.Fetches, s.LastError, s.LastErrorAt = r.tally.fetches, r.tally.last, r.tally.lastAt
 	return s

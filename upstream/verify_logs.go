@@ -5,6 +5,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
@@ -22,7 +23,9 @@ type piece struct {
 // take verifies the next records of some logs, on all processors, and stores them
 // together.
 func (b *batch) take(pieces []*piece) error {
+	began := time.Now()
 	inParallel(len(pieces), func(i int) { b.verifyPiece(pieces[i]) })
+	b.r.counts.verified[HoldingRecords].observe(time.Since(began))
 	var first []uint64
 	var logs []warg.LogRecords
 	for _, p := range pieces {
@@ -38,6 +41,7 @@ func (b *batch) take(pieces []*piece) error {
 	}
 	for _, p := range pieces {
 		p.log.held += uint64(len(p.fresh))
+		b.r.counts.records.Add(uint64(len(p.fresh)))
 		if p.bad != nil || p.log.complete(b.v.cp.LogLength, b.r.o.Store) {
 			b.land(p.log.id, p.bad)
 		}
