@@ -146,7 +146,7 @@ func writeEvidence(fsys durable.FS, dir, domain string, c *contradiction, text [
 	for _, s := range c.signed() {
 		claims = append(claims, s.Unverified().Encode())
 	}
-	id := warg.Sum(claims...).Hex()[:16]
+	id := warg.Sum(claims...).Hex()[:evidenceID]
 	name := filepath.Join(dir, fmt.Sprintf("%s-%s-%s.json", fileName(domain), c.class, id))
 	if _, err := fsys.Stat(name); err == nil {
 		return name, nil // the same two statements, found again
