@@ -13,6 +13,7 @@ import (
 type mirrorCmd struct {
 	Sync   mirrorSyncCmd   `cmd:"" help:"Fetch and verify what upstream registries have that is not here."`
 	Status mirrorStatusCmd `cmd:"" help:"Show what is held of upstream registries, how fresh it is, and the last error."`
+	Reset  mirrorResetCmd  `cmd:"" help:"Set the replica of an upstream registry aside, and begin a new one."`
 }
 
 type mirrorSyncCmd struct {
