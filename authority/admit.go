@@ -16,6 +16,12 @@ import (
 // that is being processed comes first; the key is known and the signature right;
 // the record follows the head of its log; its time; quotas.
 func (a *Authority) Publish(ctx context.Context, req warg.PublishRequest) (warg.RecordStatus, error) {
+	st, err := a.take(ctx, req)
+	a.counts.submitted(err)
+	return st, err
+}
+
+func (a *Authority) take(ctx context.Context, req warg.PublishRequest) (warg.RecordStatus, error) {
 	if err := a.writable(); err != nil {
 		return warg.RecordStatus{}, err
 	}
@@ -75,6 +81,7 @@ func (a *Authority) accept(ctx context.Context, s *submission) (warg.RecordStatu
 	}
 	// On disk now: the accepted record. From here on it is published or rejected,
 	// whatever happens.
+	a.counts.answers[AnswerAccepted].Add(1)
 	a.pool.accepted(s, without(missing, still))
 	a.poke()
 	return a.pool.status(s), nil

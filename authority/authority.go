@@ -35,6 +35,7 @@ type Authority struct {
 
 	adopts map[string]string // namespaces that are adopted, and from where
 
+	counts *counts
 	pool   *pool
 	states *states
 	ops    *operators

@@ -85,7 +85,7 @@ func (a *Authority) rejectAll(list []rejection) error {
 	errs := make([]error, len(list))
 	var wg sync.WaitGroup
 	for i, r := range list {
-		wg.Go(func() { errs[i] = a.reject(r.sub, r.why) })
+		wg.Go(func() { errs[i] = a.reject(r.sub, EndInvalid, r.why) })
 	}
 	wg.Wait()
 	return errors.Join(errs...)
@@ -237,6 +237,7 @@ func (a *Authority) issue(signed warg.SignedCheckpoint) error {
 		return err
 	}
 	a.anchor = next
+	a.counts.checkpoints.Add(1)
 	return a.history.Append(signed, a.o.Step)
 }
 
@@ -263,6 +264,7 @@ func (a *Authority) show(b *batch) {
 		a.hot.extend(log, names[log], records)
 	}
 	a.hot.end()
+	a.counts.batch(b.items)
 	// Only now: who sees the checkpoint must find its records.
 	a.view.Store(&warg.View{Signed: b.signed, Checkpoint: b.next})
 	for _, it := range b.items {

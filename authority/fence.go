@@ -36,6 +36,7 @@ func (f *Fence) reading() bool { return f == nil || f.Kind != FenceBehind }
 func (a *Authority) setFence(kind FenceKind, format string, args ...any) {
 	f := &Fence{kind, fmt.Sprintf(format, args...)}
 	a.fence.Store(f)
+	a.counts.fences.Add(1)
 	a.o.Log.Error("authority is fenced", "kind", string(kind), "reason", f.Reason)
 }
 

@@ -39,8 +39,10 @@ func Open(ctx context.Context, o Options) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	counts := new(counts)
+	o.FS = countedFS{o.FS, &counts.syncs}
 	a := &Authority{
-		o: o, fs: o.FS, keyID: o.Key.Public().ID(), ops: new(operators), pool: newPool(o.Limits),
+		o: o, fs: o.FS, counts: counts, keyID: o.Key.Public().ID(), ops: new(operators), pool: newPool(o.Limits),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
 	a.space = &space{fs: o.FS, dirs: []string{o.Dir, o.ContentDir}, want: o.Limits.FreeSpace, log: o.Log}

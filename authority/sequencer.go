@@ -169,7 +169,7 @@ func (a *Authority) expire(now time.Time) (time.Duration, error) {
 		case s == nil:
 			return max(next.Add(ttl).Sub(now), time.Millisecond), nil
 		}
-		if err := a.reject(s, notReceived); err != nil {
+		if err := a.reject(s, EndExpired, notReceived); err != nil {
 			return 0, err
 		}
 	}
@@ -177,7 +177,7 @@ func (a *Authority) expire(now time.Time) (time.Duration, error) {
 
 // reject settles a submission that the caller has claimed. When it returns, the
 // rejection is durable.
-func (a *Authority) reject(s *submission, reason string) error {
+func (a *Authority) reject(s *submission, end End, reason string) error {
 	err := a.pending.Write(pending.Reject(a.o.Now(), s.log, s.id, reason))
 	if err == nil {
 		err = a.index.Reject(s.log, s.id, reason)
@@ -185,6 +185,7 @@ func (a *Authority) reject(s *submission, reason string) error {
 	if err != nil {
 		return err
 	}
+	a.counts.ends[end].Add(1)
 	a.pool.withdraw(s.id)
 	a.pool.settle(s.log, s.id, warg.RecordStatus{RecordID: s.id, State: warg.StateRejected, Reason: reason})
 	a.o.Log.Info("record rejected", "package", s.name.String(), "record", s.id.String(), "reason", reason)

@@ -95,7 +95,7 @@ func (a *Authority) uploadFailed(s *submission, digest warg.Digest, err error) e
 // refuse rejects a record because of its content.
 func (a *Authority) refuse(s *submission, digest warg.Digest, why *refusal) error {
 	if s != nil && a.pool.beginReject(s) {
-		if err := a.reject(s, why.reason(digest)); err != nil {
+		if err := a.reject(s, EndContent, why.reason(digest)); err != nil {
 			return a.writeFailed(err)
 		}
 	}
