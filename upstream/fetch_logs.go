@@ -27,6 +27,11 @@ func (r *Replica) fetchLogs(ctx context.Context, v *view, wanted []warg.LogID) e
 	if err := r.mayAsk(); err != nil {
 		return err
 	}
+	return r.askForLogs(ctx, v, wanted)
+}
+
+// askForLogs is fetchLogs for those who keep to a back-off of their own.
+func (r *Replica) askForLogs(ctx context.Context, v *view, wanted []warg.LogID) error {
 	mine, all := r.logs.join(wanted)
 	r.counts.wait(HoldingRecords, len(mine) < len(all))
 	for _, part := range r.inParts(mine) {

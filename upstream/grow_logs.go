@@ -39,7 +39,7 @@ func (g *growth) keepKnown(ctx context.Context) error {
 			if logs, err = g.behind(logs); err != nil || len(logs) == 0 {
 				break
 			}
-			if err = g.r.fetchLogs(ctx, next, logs); err != nil {
+			if err = g.r.askForLogs(ctx, next, logs); err != nil {
 				break
 			}
 		}

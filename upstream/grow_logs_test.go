@@ -138,7 +138,7 @@ func TestHeldBackAnew(t *testing.T) {
 			t.Fatalf("refresh after %s: %v", version, err)
 		}
 		w.tap.logs = nil
-		w.clock.advance(longestBackoff)
+		w.clock.advance(firstBackoff) // shorter than what was refused is remembered for readers
 		w.refresh()
 	}
 	w.reads("test:a", 3)
