@@ -32,6 +32,8 @@ type budget struct {
 
 	pins   map[warg.Digest]struct{} // content that is pinned, whether it is here or not
 	pinned map[warg.Digest]int64    // sizes of what is pinned and here
+
+	pinnedBytes int64 // the sum of pinned
 }
 
 type use struct {
@@ -64,7 +66,7 @@ func (b *budget) touch(d warg.Digest, size int64, now time.Time) bool {
 	defer b.mu.Unlock()
 	if _, ok := b.pins[d]; ok {
 		_, held := b.pinned[d]
-		b.pinned[d] = size
+		b.hold(d, size)
 		return !held
 	}
 	e, ok := b.uses[d]
@@ -85,8 +87,15 @@ func (b *budget) touch(d warg.Digest, size int64, now time.Time) bool {
 func (b *budget) remove(d warg.Digest) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.pinnedBytes -= b.pinned[d]
 	delete(b.pinned, d)
 	b.forget(d)
+}
+
+// hold notes the size of pinned content that is here. The caller holds the lock.
+func (b *budget) hold(d warg.Digest, size int64) {
+	b.pinnedBytes += size - b.pinned[d]
+	b.pinned[d] = size
 }
 
 // forget takes content out of the order of use. The caller holds the lock.
@@ -100,13 +109,13 @@ func (b *budget) forget(d warg.Digest) {
 
 // victim returns the content used longest ago, if there is too much; never the one
 // used last.
-func (b *budget) victim(limit int64) (warg.Digest, bool) {
+func (b *budget) victim(limit int64) (victim *use, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.total <= limit || b.order.Len() < 2 {
-		return warg.Digest{}, false
+		return nil, false
 	}
-	return b.order.Back().Value.(*use).digest, true
+	return b.order.Back().Value.(*use), true
 }
 
 func useKey(d warg.Digest) []byte { return append([]byte{kindUse}, d[:]...) }
@@ -144,7 +153,9 @@ func (c *Cache) added(d warg.Digest, size int64) error {
 		if !ok {
 			return nil
 		}
-		c.drop(victim)
+		c.counts.evictions.Add(1)
+		c.counts.evictedBytes.Add(victim.size)
+		c.drop(victim.digest)
 	}
 }
 

@@ -39,6 +39,7 @@ type Cache struct {
 	files   *cas.Store
 	budget  *budget
 	hot     *hot
+	counts  counts
 	mu      sync.Mutex // guards registries and the drawing of numbers
 	open    map[string]*Registry
 	sweeper sync.WaitGroup

@@ -108,6 +108,7 @@ func (c *Cache) openContent(d warg.Digest) (warg.Content, int64, error) {
 	case err == nil:
 		return f, size, nil
 	case errors.As(err, &corrupt):
+		c.counts.damages.Add(1)
 		c.o.Log.Warn("cached content is damaged and will be fetched again", "digest", d.String(), "error", err)
 		_ = os.Remove(corrupt.Moved) // it can be fetched again; nothing is lost with it
 	case !errors.Is(err, fs.ErrNotExist):

@@ -40,7 +40,7 @@ func (b *budget) pin(d warg.Digest) {
 	defer b.mu.Unlock()
 	b.pins[d] = struct{}{}
 	if e, ok := b.uses[d]; ok {
-		b.pinned[d] = e.Value.(*use).size
+		b.hold(d, e.Value.(*use).size)
 		b.forget(d)
 	}
 }

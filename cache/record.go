@@ -179,6 +179,7 @@ func (r *Registry) Records(log warg.LogID, i uint64, max int) ([]warg.Record, er
 		return nil
 	})
 	if errors.Is(err, tree.ErrIndexCorrupt) {
+		r.c.counts.damages.Add(1)
 		r.c.o.Log.Warn("cached record is damaged and will be fetched again", "upstream", r.domain, "log_id", log.String(), "record", i, "error", err)
 		if err := n.setHeld(log, i); err != nil {
 			return nil, err
