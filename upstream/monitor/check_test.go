@@ -132,6 +132,11 @@ func TestFramedRegistry(t *testing.T) {
 		{"growth with a changed proof", func(e *evidenceFile) {
 			e.Checkpoints, e.Consistency = []json.RawMessage{body(four), body(nine)}, flipped(proof, len(proof)-1)
 		}},
+		{"growth with a proof about another log", func(e *evidenceFile) {
+			other := newRegistry(t, 3)
+			grow(t, other, "other", 6)
+			e.Checkpoints, e.Consistency = []json.RawMessage{body(four), body(nine)}, must(other.Consistency(t.Context(), 4, 9))(t)
+		}},
 		{"one length with a proof", func(e *evidenceFile) {
 			e.Checkpoints, e.Consistency = []json.RawMessage{body(nine), body(nineLater)}, must(m.Consistency(t.Context(), 9, 9))(t)
 		}},

@@ -243,6 +243,22 @@ func TestWhatWasSeenIsNotForgotten(t *testing.T) {
 	}
 }
 
+// TestOneThatWaitsIsEnough: a registry that signs the same anew while it keeps silent
+// about the rest does not fill the state.
+func TestOneThatWaitsIsEnough(t *testing.T) {
+	m := newRegistry(t, 5)
+	s := newSite(t, m)
+	w := newWatch(t, s, nil)
+	s.refuse[api.OpLedger] = 503
+	for range 5 {
+		m.Resign()
+		w.look(StatusUnreachable)
+	}
+	if got := strings.Count(w.files()[journalFile], "\n"+kindSeen+" "); got != 1 || len(w.state.pending) != 1 {
+		t.Errorf("%d lines, %d wait", got, len(w.state.pending))
+	}
+}
+
 // TestStrangersAreForgotten: what anybody could have sent does not stay.
 func TestStrangersAreForgotten(t *testing.T) {
 	m := newRegistry(t, 5)

@@ -98,6 +98,53 @@ func TestKeyRotation(t *testing.T) {
 	}
 }
 
+// TestKeysOfOldCheckpoints: who may sign is asked of the operator log as it was at
+// the checkpoint's length, not as it is now.
+func TestKeysOfOldCheckpoints(t *testing.T) {
+	m := newRegistry(t, 4)
+	before := latest(t, m)
+	next := wargtest.Stranger("next")
+	operate(t, m, wargtest.Alice(), oplog.Grant{Key: next.Public(), Permissions: []oplog.Permission{oplog.PermissionCommit}})
+	m.UseKey(next)
+	operate(t, m, next, oplog.Revoke{KeyID: wargtest.Alice().Public().ID(), Permissions: []oplog.Permission{oplog.PermissionCommit}})
+	after := latest(t, m)
+	for _, c := range []struct {
+		name   string
+		signed warg.SignedCheckpoint
+		want   string
+	}{
+		{"before the revocation", before.Sign(wargtest.Alice()), StatusOld},
+		{"before the grant", before.Sign(next), StatusRefused},
+		{"after the revocation", after.Sign(wargtest.Alice()), StatusRefused},
+		{"after the grant", after.Sign(next), StatusUnchanged},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSite(t, m)
+			w := newWatch(t, s, nil)
+			w.look(StatusConsistent)
+			s.show(c.signed)
+			w.look(c.want)
+		})
+	}
+}
+
+// TestOneSecond: several lengths are signed within one second; that is no rewind.
+func TestOneSecond(t *testing.T) {
+	m := newRegistry(t, 4)
+	early := latest(t, m)
+	grow(t, m, "a", 2)
+	late := latest(t, m)
+	s := newSite(t, m)
+	w := newWatch(t, s, nil)
+	w.look(StatusConsistent)
+	early.Timestamp = late.Timestamp
+	s.show(early.Sign(wargtest.Alice()))
+	w.look(StatusOld)
+	early.Timestamp++
+	s.show(early.Sign(wargtest.Alice()))
+	w.look(StatusForked)
+}
+
 func TestOperatorKeyIsPinned(t *testing.T) {
 	s := newSite(t, newRegistry(t, 3))
 	for _, c := range []struct {

@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
 	"github.com/entrepot/entrepot/warg/oplog"
 	"github.com/entrepot/entrepot/warg/wargtest"
@@ -133,6 +134,29 @@ func TestReorderedJournal(t *testing.T) {
 		w.write(journalFile, []byte(strings.Join(append(lines[:i:i], lines[i+1:]...), "")))
 		w.mustBeDamaged(fmt.Sprintf("without line %d", i))
 	}
+}
+
+// TestOtherJournal: a journal that is in order by itself, and of the right size, but
+// not the one that was committed.
+func TestOtherJournal(t *testing.T) {
+	w := remembered(t)
+	whole := w.files()[journalFile]
+	var chain warg.Digest
+	var other []byte
+	for text := range strings.Lines(whole) {
+		content, _, ok := cutLast([]byte(strings.TrimSuffix(text, "\n")))
+		if !ok {
+			t.Fatal(text)
+		}
+		content = bytes.Replace(content, []byte("two checkpoints"), []byte("a pair of those"), 1)
+		chain = lineSum(chain, content)
+		other = fmt.Appendf(append(other, content...), " %s\n", chain.Hex()[:sumLen])
+	}
+	if len(other) != len(whole) || string(other) == whole {
+		t.Fatalf("%d bytes, want %d others", len(other), len(whole))
+	}
+	w.write(journalFile, other)
+	w.mustBeDamaged("another journal")
 }
 
 // TestStateOfAnotherRegistry: a folder that was copied under another name.
