@@ -23,6 +23,7 @@ type Admin struct {
 	Mirrors    MirrorAdmin
 	Archives   ArchiveAdmin
 	Status     func() []RegistryStatus // of all registries, our own first
+	Counts     Counts                  // for metrics
 }
 
 // NamespaceAdmin changes which namespaces are defined here. Each change appends a
@@ -72,32 +73,6 @@ type MirrorStatus struct {
 	ContentBytes int64 `json:"contentBytes"`
 }
 
-// RegistryState is the state that a registry is in.
-type RegistryState string
-
-// The states of a registry.
-const (
-	StateOK          RegistryState = "ok"
-	StateStale       RegistryState = "stale"       // older than it should be; served with a warning
-	StateQuarantined RegistryState = "quarantined" // caught in a contradiction; the last good view is served
-	StateFenced      RegistryState = "fenced"      // our own registry may not sign
-)
-
-func registryStates() []RegistryState {
-	return []RegistryState{StateOK, StateStale, StateQuarantined, StateFenced}
-}
-
-// RegistryStatus is how one registry is doing.
-type RegistryStatus struct {
-	Domain         string        `json:"domain"`
-	LogLength      uint64        `json:"logLength"`
-	CheckpointTime time.Time     `json:"checkpointTime,omitzero"`
-	VerifiedAt     time.Time     `json:"verifiedAt,omitzero"`
-	Mode           string        `json:"mode"` // "authority", "pass-through", "adopt"
-	State          RegistryState `json:"state"`
-	LastError      string        `json:"lastError,omitempty"`
-}
-
 const (
 	adminHeaderTime = 10 * time.Second
 	adminHeadBytes  = 16 << 10
@@ -125,8 +100,9 @@ func newAdmin(s *Server, ops Admin) *admin {
 		BaseContext:       func(net.Listener) context.Context { return s.base },
 	}
 	if ops.Status != nil {
-		s.metrics.registry.MustRegister(newStatusCollector(ops.Status))
+		s.metrics.registry.MustRegister(newStatusCollector(ops.Status, s.now))
 	}
+	s.metrics.registry.MustRegister(newCountsCollector(ops.Counts))
 	return a
 }
 
@@ -155,9 +131,9 @@ func adminCalls() []adminCall {
 	return []adminCall{
 		{"GET /healthz", "", ok, "is the process alive", reply(alive)},
 		{"GET /readyz", "", ok, "can the server serve; 503 and why, if not", reply((*admin).ready)},
-		{"GET /statusz", "", `{"version":"…","baseUrl":"…","registries":[{"domain":"…","logLength":1,"checkpointTime":"…","verifiedAt":"…","mode":"…","state":"ok","lastError":"…"}]}`,
-			"how each registry is doing; states are ok, stale, quarantined, fenced", reply((*admin).status)},
-		{"GET /metrics", "", "Prometheus text", "counters and gauges", (*admin).metrics},
+		{"GET /statusz", "", `{"version":"…","baseUrl":"…","registries":[{"domain":"…","logLength":1,"checkpointTime":"…","verifiedAt":"…","mode":"…","state":"ok","lastError":"…","lastErrorAt":"…","operatorKey":"sha256:…","pinned":"configuration","refused":{"signature":1},"evidence":["…"]}],"securityEvents":{"signature":1}}`,
+			"how each registry is doing; states are ok, stale, quarantined, fenced; a quarantined one has `quarantine` with class, reason, since and evidence", reply((*admin).status)},
+		{"GET /metrics", "", "Prometheus text", "counters, gauges and histograms, described in metrics.md", (*admin).metrics},
 		{"GET /admin/namespaces", "", `{"namespaces":[{"namespace":"…","registry":"…"}]}`, "namespaces of the operator log; without `registry`: defined here", reply((*admin).listNamespaces)},
 		{"POST /admin/namespaces", `{"namespace":"…"}`, `{"status":"defined"}`, "define a namespace; with `registry` as well: import it from there", reply((*admin).addNamespace)},
 		{"POST /admin/operators/grant", `{"key":"ecdsa-p256:…","permissions":["commit"]}`, `{"status":"granted"}`, "let a key act for the registry", reply((*admin).grantOperator)},

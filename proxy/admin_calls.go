@@ -74,21 +74,6 @@ func (a *admin) ready(r *http.Request) (any, error) {
 	return okStatus{"ok"}, nil
 }
 
-// statusDocument is the answer of /statusz.
-type statusDocument struct {
-	Version    string           `json:"version,omitempty"`
-	BaseURL    string           `json:"baseUrl"`
-	Registries []RegistryStatus `json:"registries"`
-}
-
-func (a *admin) status(*http.Request) (any, error) {
-	d := statusDocument{Version: a.s.version, BaseURL: a.s.baseURL, Registries: []RegistryStatus{}}
-	if a.ops.Status != nil {
-		d.Registries = append(d.Registries, a.ops.Status()...)
-	}
-	return d, nil
-}
-
 // namespaceList is the answer of GET /admin/namespaces.
 type namespaceList struct {
 	Namespaces []Namespace `json:"namespaces"`

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/config"
@@ -16,7 +15,7 @@ import (
 // admin returns what the admin listener offers of the site.
 func (s *site) admin() proxy.Admin {
 	log := operatorLog{s.authority}
-	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Archives: archives{s}, Status: s.status}
+	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Archives: archives{s}, Status: s.status, Counts: s.counts()}
 }
 
 // operatorLog puts the authority's operator log into the words of the admin
@@ -75,31 +74,6 @@ func operatorPermissions(names []string) ([]oplog.Permission, error) {
 		}
 	}
 	return found, nil
-}
-
-// status describes all registries, our own first.
-func (s *site) status() []proxy.RegistryStatus {
-	own := s.authority.Status()
-	shown := proxy.RegistryStatus{
-		Domain:    own.Domain,
-		LogLength: own.Length,
-		Mode:      "authority",
-		State:     proxy.StateOK,
-	}
-	if own.Signed > 0 {
-		shown.CheckpointTime = time.Unix(int64(own.Signed), 0).UTC()
-	}
-	if own.Err != nil {
-		shown.LastError = own.Err.Error()
-	}
-	if why := s.fenced(); why != "" {
-		shown.State, shown.LastError = proxy.StateFenced, why
-	}
-	all := []proxy.RegistryStatus{shown}
-	for _, u := range s.conf.Upstreams {
-		all = append(all, s.upstreamStatus(u))
-	}
-	return all
 }
 
 // fenced returns why our own registry may not sign, or "".

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/proxy"
-	"github.com/entrepot/entrepot/upstream"
 	"github.com/entrepot/entrepot/upstream/mirror"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -163,28 +161,4 @@ func (m *mirrors) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, error
 		})
 	}
 	return all, nil
-}
-
-// upstreamStatus puts the status of a replica into the words of the admin listener.
-func (s *site) upstreamStatus(u config.Upstream) proxy.RegistryStatus {
-	r := s.replicas[u.Domain].Status()
-	shown := proxy.RegistryStatus{
-		Domain:         r.Domain,
-		LogLength:      r.LogLength,
-		CheckpointTime: r.CheckpointTime,
-		VerifiedAt:     r.VerifiedAt,
-		Mode:           u.Mode,
-		State:          proxy.RegistryState(r.State),
-		LastError:      cmp.Or(r.LastError, s.adoptionTrouble(u.Domain)),
-	}
-	if len(adoptedFrom(u)) > 0 {
-		shown.Mode = "adopt"
-	}
-	if r.State == upstream.StateCold {
-		shown.State = proxy.StateStale
-	}
-	if q := r.Quarantine; q != nil {
-		shown.LastError = q.Class + ": " + q.Reason + "; evidence: " + q.Evidence
-	}
-	return shown
 }
