@@ -38,6 +38,7 @@ func (r *Replica) askForLogs(ctx context.Context, v *view, wanted []warg.LogID) 
 		r.detach(fetchTimeout, func(ctx context.Context) {
 			b := &batch{r: r, v: v, limit: warg.MaxFetchLimit, open: make(map[warg.LogID]*openLog)}
 			b.run(ctx, part)
+			r.learnNames(ctx, part)
 		})
 	}
 	return wait(ctx, all)

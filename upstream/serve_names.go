@@ -124,6 +124,19 @@ func (r *Replica) fetchNames(ctx context.Context, wanted []warg.LogID) error {
 	return wait(ctx, all)
 }
 
+// learnNames asks for the names of logs that readers know, without anybody waiting.
+// Readers who say which registry they mean never need them; those who do not are told
+// by a hint, also when upstream has gone away since.
+func (r *Replica) learnNames(ctx context.Context, logs []warg.LogID) {
+	var nameless []warg.LogID
+	for _, id := range logs {
+		if _, ok, err := r.o.Store.Name(id); err == nil && !ok && id != warg.OperatorLogID {
+			nameless = append(nameless, id)
+		}
+	}
+	_ = r.fetchNames(ctx, nameless) // whoever needs one asks again
+}
+
 // askNames asks for names and stores those that lead back to their ids.
 func (r *Replica) askNames(ctx context.Context, ids []warg.LogID) error {
 	ids = slices.DeleteFunc(slices.Clone(ids), func(id warg.LogID) bool {

@@ -36,10 +36,10 @@ func TestStats(t *testing.T) {
 	check("keys on first use", s.FirstKeys, 0)
 
 	for range 3 {
-		if _, err := w.fetch("test:a"); err != nil {
+		if _, err := w.replica.Names(t.Context(), []warg.LogID{wargtest.Name("test:a").LogID()}); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := w.replica.Names(t.Context(), []warg.LogID{wargtest.Name("test:a").LogID()}); err != nil {
+		if _, err := w.fetch("test:a"); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := w.replica.Stat(t.Context(), digest); err != nil {
@@ -132,11 +132,11 @@ func TestJoinedReaders(t *testing.T) {
 			open = make(chan struct{})
 		}
 		together(func() error { _, err := w.replica.Checkpoint(t.Context()); return err })
-		together(func() error { _, err := w.fetch("test:a"); return err })
 		together(func() error {
 			_, err := w.replica.Names(t.Context(), []warg.LogID{wargtest.Name("test:a").LogID()})
 			return err
 		})
+		together(func() error { _, err := w.fetch("test:a"); return err })
 		together(func() error { _, err := w.replica.Stat(t.Context(), warg.Sum(content)); return err })
 		s := w.replica.Stats()
 		for h := range holdings {
