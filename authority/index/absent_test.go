@@ -58,7 +58,7 @@ func TestAbsentKeys(t *testing.T) {
 		"another key was written":     {func(a *absentKeys, seen uint64) { a.keep(key, seen); a.begin(); a.forget([]byte{'R'}); a.end() }, true},
 		"a write began meanwhile":     {func(a *absentKeys, seen uint64) { a.begin(); a.keep(key, seen) }, false},
 		"a write began and ended":     {func(a *absentKeys, seen uint64) { a.begin(); a.end(); a.keep(key, seen) }, false},
-		"a write was on its way":      {func(a *absentKeys, seen uint64) { a.begin(); _, seen = a.look(key); a.end(); a.keep(key, seen) }, false},
+		"a write was on its way":      {func(a *absentKeys, _ uint64) { a.begin(); _, seen := a.look(key); a.end(); a.keep(key, seen) }, false},
 		"many others were asked for":  {func(a *absentKeys, seen uint64) { a.keep(key, seen); others(a, maxAbsent/2) }, true},
 		"too many others, too":        {func(a *absentKeys, seen uint64) { a.keep(key, seen); others(a, 2*maxAbsent) }, false},
 		"everything was begun afresh": {func(a *absentKeys, seen uint64) { a.keep(key, seen); a.clear() }, false},
