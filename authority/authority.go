@@ -80,7 +80,7 @@ func (a *Authority) fail(err error) {
 	a.failing.Do(func() {
 		a.err = err
 		close(a.done)
-		a.o.Log.Error("authority stops writing", "err", err)
+		a.o.Log.Error("authority stops writing", "error", err)
 	})
 }
 
@@ -148,10 +148,10 @@ func (a *Authority) internal(doing string, err error) error {
 	if errors.As(err, &known) {
 		return err
 	}
-	a.o.Log.Error(doing, "err", err)
+	a.o.Log.Error(doing, "error", err)
 	if isCorrupt(err) {
 		if derr := a.index.Distrust(); derr != nil {
-			a.o.Log.Error("marking index as damaged", "err", derr)
+			a.o.Log.Error("marking index as damaged", "error", derr)
 		}
 	}
 	return &warg.Error{Kind: warg.KindInternal, Err: err}

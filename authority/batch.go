@@ -274,5 +274,5 @@ func (a *Authority) show(b *batch) {
 			it.job.done <- nil
 		}
 	}
-	a.o.Log.Debug("checkpoint", "length", b.next.LogLength, "records", len(b.items), "time", time.Unix(int64(b.next.Timestamp), 0))
+	a.o.Log.Debug("checkpoint", "length", b.next.LogLength, "records", len(b.items), "signed", time.Unix(int64(b.next.Timestamp), 0))
 }

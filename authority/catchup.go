@@ -29,7 +29,7 @@ func (a *Authority) catchUp(ctx context.Context) error {
 			return a.damaged(err)
 		}
 	}
-	a.o.Log.Warn("index is made anew: it contradicts the history of checkpoints", "length", head.Length, "err", err)
+	a.o.Log.Warn("index is made anew: it contradicts the history of checkpoints", "length", head.Length, "error", err)
 	if err := a.index.Reset(); err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func (a *Authority) runTail() error {
 	for i, f := range frames {
 		it, err := a.validateFrame(b, f)
 		if err != nil {
-			a.o.Log.Warn("journal is cut above the anchor", "index", f.Index, "records", len(frames)-i, "err", err)
+			a.o.Log.Warn("journal is cut above the anchor", "index", f.Index, "records", len(frames)-i, "error", err)
 			if err := a.journal.Cut(f.Index); err != nil {
 				return err
 			}

@@ -73,7 +73,7 @@ func (a *Authority) writeStamp() error {
 	readOnly := errors.Is(err, os.ErrPermission) || errors.Is(err, syscall.EROFS)
 	switch {
 	case readOnly && !a.anchor.IsGenesis(), readOnly && a.o.Init:
-		a.o.Log.Warn("no stamp beside the operator key: a lost data directory will not be noticed", "err", err)
+		a.o.Log.Warn("no stamp beside the operator key: a lost data directory will not be noticed", "error", err)
 		return nil
 	case readOnly:
 		return configErr("the folder of the operator key %s cannot be written, so a lost data directory would not be noticed: create the registry with `entrepot init`", a.o.KeyFile)
@@ -96,7 +96,7 @@ func (a *Authority) create() error {
 	if err := a.anchors.Swap(a.anchor, nil); err != nil {
 		return fmt.Errorf("creating registry: %w", err)
 	}
-	a.o.Log.Info("registry created", "domain", a.o.Domain, "registry", a.registry.Hex(), "key", string(a.keyID))
+	a.o.Log.Info("registry created", "domain", a.o.Domain, "registry", a.registry.Hex(), "operator_key", string(a.keyID))
 	return a.writeStamp()
 }
 

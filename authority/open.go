@@ -330,7 +330,7 @@ func (a *Authority) openFenced() error {
 	}
 	x, err := index.Open(a.indexOptions())
 	if err != nil {
-		a.o.Log.Warn("authority serves no records: the index cannot be opened", "err", err)
+		a.o.Log.Warn("authority serves no records: the index cannot be opened", "error", err)
 		return nil
 	}
 	a.index = x
@@ -381,7 +381,7 @@ func (a *Authority) takeUp(e pending.Entry) error {
 	}
 	s, err := newSubmission(e.Name, e.Envelope, e.Time)
 	if err != nil {
-		a.o.Log.Warn("accepted record does not decode", "record", e.Record.String(), "err", err)
+		a.o.Log.Warn("accepted record does not decode", "record", e.Record.String(), "error", err)
 		return nil
 	}
 	if a.pool.find(s.id) != nil {

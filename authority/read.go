@@ -154,7 +154,7 @@ func (a *Authority) released(digest warg.Digest) error {
 func (a *Authority) contentFailed(digest warg.Digest, err error) error {
 	var damaged *cas.CorruptError
 	if errors.As(err, &damaged) {
-		a.o.Log.Error("content is damaged and must be uploaded again", "err", err)
+		a.o.Log.Error("content is damaged and must be uploaded again", "error", err)
 	}
 	if damaged != nil || errors.Is(err, fs.ErrNotExist) {
 		return warg.NotFound(warg.KindContentNotFound, digest)

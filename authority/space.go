@@ -44,7 +44,7 @@ func (s *space) enough(now time.Time) bool {
 	for _, dir := range s.dirs {
 		free, err := s.fs.Space(dir)
 		if err != nil {
-			s.log.Warn("free space is not known", "dir", dir, "err", err)
+			s.log.Warn("free space is not known", "dir", dir, "error", err)
 			continue
 		}
 		want := s.want

@@ -66,7 +66,7 @@ func Open(o Options) (*Index, error) {
 	}
 	x, err := open(o)
 	if errors.Is(err, ErrCorrupt) && o.Dir != "" {
-		o.Log.Warn("index is made anew", "err", err)
+		o.Log.Warn("index is made anew", "error", err)
 		if err := moveAside(o.Dir); err != nil {
 			return nil, fmt.Errorf("moving damaged index aside: %w", err)
 		}
@@ -126,7 +126,7 @@ func (x *Index) load() error {
 // Reset empties the index: everything in it is to be made again.
 func (x *Index) Reset() error {
 	if err := x.db.Close(); err != nil {
-		x.o.Log.Warn("closing damaged index", "err", err)
+		x.o.Log.Warn("closing damaged index", "error", err)
 	}
 	if x.o.Dir != "" {
 		if err := moveAside(x.o.Dir); err != nil {

@@ -137,7 +137,7 @@ func (l *Log) compact(c contents) error {
 		if !errors.Is(err, ErrNoSpace) {
 			return err
 		}
-		l.o.Log.Warn("submissions not compacted", "segment", c.header.Number, "err", err) // next time
+		l.o.Log.Warn("submissions not compacted", "segment", c.header.Number, "error", err) // next time
 	}
 	return nil
 }

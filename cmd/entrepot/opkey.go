@@ -51,7 +51,7 @@ func (p *process) operatorKey(conf *config.Config, o siteOptions) (warg.PrivateK
 	if key, err = createKey(file); err != nil {
 		return key, err
 	}
-	o.log.Info("operator key made", "file", file, "key_id", string(key.Public().ID()))
+	o.log.Info("operator key made", "file", file, "operator_key", string(key.Public().ID()))
 	return key, nil
 }
 

@@ -61,7 +61,7 @@ func (c serveCmd) Run(ctx context.Context, p *process) error {
 	}
 	log := newLogger(p.stderr, conf.LogFormat, conf.LogLevel)
 	for _, w := range conf.Warnings {
-		log.Warn(w.Message, "source", w.Source.String())
+		log.Warn(w.Message, "place", w.Source.String())
 	}
 	return p.serve(ctx, conf, log)
 }
