@@ -39,7 +39,9 @@ func loggedWords(t *testing.T) map[string]bool {
 }
 
 // isLevel reports whether a logger's method takes a message and pairs.
-func isLevel(name string) bool { return slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, name) }
+func isLevel(name string) bool {
+	return slices.Contains([]string{"Debug", "Info", "Warn", "Error"}, name)
+}
 
 // logKeys returns the keys of the attributes that a call logs.
 func logKeys(call *ast.CallExpr) (keys []string) {
