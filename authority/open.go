@@ -348,9 +348,11 @@ func (a *Authority) openPending() error {
 	}
 	var accepted []pending.Entry
 	rejected := map[warg.RecordID]bool{}
+	dir := a.segments(pendingDir)
+	dir.Max = min(dir.Max, pendingMax)
 	var err error
 	a.pending, err = pending.Open(pending.Options{
-		Dir: a.segments(pendingDir), Registry: a.registry, Log: a.o.Log, Live: a.pool.live,
+		Dir: dir, Registry: a.registry, Log: a.o.Log, Live: a.pool.live,
 		From: a.index.Segment(), Step: a.o.Step,
 	}, func(e pending.Entry) error {
 		if e.Kind == pending.Accepted {

@@ -89,6 +89,11 @@ const (
 	batchRecords = 1024    // records of one batch, and so of one crash's tail
 	batchBytes   = 4 << 20 // content bytes of one batch
 
+	// pendingMax is the size at which a segment of submissions is full, in bytes. A
+	// start reads the newest and looks up what became of each entry, and publishers
+	// wait while a full one is reduced to its rejections.
+	pendingMax = 8 << 20
+
 	retryAfter = 5 // seconds, said with errors that pass
 )
 

@@ -40,7 +40,8 @@ type contents struct {
 	carried bool
 }
 
-func (l *Log) read(number uint64) (c contents, err error) {
+// read reads a segment's entries, or its rejections alone.
+func (l *Log) read(number uint64, rejections bool) (c contents, err error) {
 	r, err := l.o.Dir.OpenReader(number)
 	if err != nil {
 		return c, err
@@ -55,6 +56,9 @@ func (l *Log) read(number uint64) (c contents, err error) {
 	}
 	bad := 0
 	c.end, err = r.Scan(true, func(_ segment.Position, b []byte) error {
+		if rejections && Kind(b[0]) == Accepted {
+			return nil // not decoded for nothing: nearly all are
+		}
 		e, err := decode(b)
 		switch {
 		case err != nil:
@@ -79,7 +83,7 @@ func (l *Log) dropUnfinished(numbers []uint64) ([]uint64, error) {
 		return numbers, nil
 	}
 	last := numbers[len(numbers)-1]
-	c, err := l.read(last)
+	c, err := l.read(last, true)
 	if err != nil || c.carried || c.header.Kind != segment.Pending {
 		return numbers, err
 	}
@@ -106,14 +110,11 @@ func (l *Log) history(number uint64, visit func(Entry) error) error {
 			return err
 		}
 	}
-	c, err := l.read(number)
+	c, err := l.read(number, true)
 	if err != nil {
 		return err
 	}
 	for _, e := range c.entries {
-		if e.Kind != Rejected {
-			continue
-		}
 		if err := visit(e); err != nil {
 			return err
 		}
@@ -124,13 +125,11 @@ func (l *Log) history(number uint64, visit func(Entry) error) error {
 	return nil
 }
 
-// compact reduces a segment to its rejections.
+// compact reduces a segment to its rejections, which are all that was read of it.
 func (l *Log) compact(c contents) error {
 	var payloads [][]byte
 	for _, e := range c.entries {
-		if e.Kind == Rejected {
-			payloads = append(payloads, e.encode())
-		}
+		payloads = append(payloads, e.encode())
 	}
 	c.header.Kind = segment.Rejected
 	if err := noSpace(l.o.Dir.Rewrite(c.header, payloads)); err != nil {
@@ -144,7 +143,7 @@ func (l *Log) compact(c contents) error {
 
 // resume reports the newest segment's entries and opens it for appending.
 func (l *Log) resume(number uint64, visit func(Entry) error) error {
-	c, err := l.read(number)
+	c, err := l.read(number, false)
 	if err != nil {
 		return err
 	}
@@ -209,7 +208,7 @@ func (l *Log) roll() error {
 	if err := full.Close(); err != nil {
 		return err
 	}
-	c, err := l.read(full.Number)
+	c, err := l.read(full.Number, true)
 	if err != nil {
 		return err
 	}
