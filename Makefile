@@ -44,7 +44,7 @@ clients:
 .PHONY: e2e
 e2e: build
 	ENTREPOT_BIN=$(CURDIR)/bin/entrepot ENTREPOT_VERSION='$(VERSION)' ENTREPOT_CLIENTS=$(CLIENTS) \
-		go test -tags e2e -count=1 -parallel 4 -timeout 40m -run '$(E2E)' ./e2e
+		go test -tags e2e -count=1 -parallel 6 -timeout 20m -run '$(E2E)' ./e2e
 
 ## fuzz: each fuzz target for FUZZTIME (30s)
 .PHONY: fuzz
