@@ -189,17 +189,15 @@ func (c *call) setRegistryHeaders() {
 	if c.upstream == nil {
 		return
 	}
-	if c.view == nil {
+	if !c.known {
 		v, ok := c.upstream.(viewer)
 		if !ok {
 			return
 		}
-		if view, held := v.LastView(); held {
-			c.view = &view
+		if c.view, c.known = v.LastView(); !c.known {
+			return
 		}
 	}
-	if c.view != nil {
-		h.SetCanonical([]byte(headerAge), strconv.AppendInt(nil, age(*c.view, c.s.now()), 10))
-		h.SetCanonical([]byte(api.HeaderCheckpointTime), c.s.signed.text(c.view.Checkpoint.Timestamp))
-	}
+	h.SetCanonical([]byte(headerAge), strconv.AppendInt(nil, age(c.view, c.s.now()), 10))
+	h.SetCanonical([]byte(api.HeaderCheckpointTime), c.s.signed.text(c.view.Checkpoint.Timestamp))
 }

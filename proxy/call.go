@@ -43,9 +43,10 @@ type call struct {
 	capability string // as the path has it
 	first      uint64 // index of a ledger page's first entry
 
-	in    *body      // the request's body, once it was looked at
-	taken int64      // bytes taken from the body budget
-	view  *warg.View // what a federated answer rests on, if known
+	in    *body     // the request's body, once it was looked at
+	taken int64     // bytes taken from the body budget
+	view  warg.View // what a federated answer rests on
+	known bool      // view is set
 }
 
 // callKey is where a request's call is kept.

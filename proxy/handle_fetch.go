@@ -24,7 +24,7 @@ func (c *call) latest() (warg.View, error) {
 	defer cancel()
 	v, err := c.registry.Checkpoint(ctx)
 	if err == nil {
-		c.view = &v
+		c.view, c.known = v, true
 	}
 	return v, err
 }
