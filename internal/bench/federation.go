@@ -9,9 +9,36 @@ import (
 	"github.com/entrepot/entrepot/warg"
 )
 
-// benchFederation measures what answering for another registry costs: two entrepots,
-// one of them upstream of the other.
-func benchFederation(o options) error {
+// benchCold measures what a package costs that the replica does not have yet: two
+// entrepots, one of them upstream of the other.
+func benchCold(o options) error {
+	return withFederation(o, func(f *federation) error {
+		if err := f.herd(o); err != nil {
+			return err
+		}
+		return f.firstByte(o)
+	})
+}
+
+// benchFederatedReads measures what reads from a replica cost.
+func benchFederatedReads(o options) error {
+	return withFederation(o, func(f *federation) error { return f.reads(o) })
+}
+
+// withFederation runs f with a federation of its own.
+func withFederation(o options, f func(*federation) error) error {
+	return inFolder(func(dir string) error {
+		running, err := startFederation(o, dir)
+		if err != nil {
+			return err
+		}
+		defer running.stop()
+		return f(running)
+	})
+}
+
+// inFolder runs f with a new folder that is deleted afterwards.
+func inFolder(f func(dir string) error) error {
 	dir, err := os.MkdirTemp(".", ".bench-")
 	if err != nil {
 		return err
@@ -20,19 +47,7 @@ func benchFederation(o options) error {
 	if dir, err = filepath.Abs(dir); err != nil {
 		return err
 	}
-	f, err := startFederation(o, dir)
-	if err != nil {
-		return err
-	}
-	parts := []func(options) error{f.herd, f.firstByte, f.reads}
-	for _, part := range parts {
-		if err := part(o); err != nil {
-			f.stop()
-			return err
-		}
-	}
-	f.stop()
-	return benchIngest(o, dir)
+	return f(dir)
 }
 
 // federation is an upstream and a replica of it, seeded alike, the replica's server
@@ -86,7 +101,7 @@ func (f *federation) reads(o options) error {
 	if err != nil {
 		return err
 	}
-	fmt.Printf("\n%d connections, %d rounds of %v, median [least–greatest]; one process answers both\n\n", readConns, o.rounds, o.length)
+	fmt.Printf("%d connections, %d rounds of %v, median [least–greatest]; one process answers both\n\n", readConns, o.rounds, o.length)
 	fmt.Println("| path | registry | rate | p50 | p99 | CPU per request | CPU ratio | goal |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- |")
 	for _, r := range reads {

@@ -25,6 +25,7 @@ func herdResources() map[string]string {
 		"ledger":         "1: the list of pages",
 		"ledger_records": "1: the page",
 		"logs":           "2: operator log, package log",
+		"names":          "1: the package's name",
 		"sources":        "1: where the content is",
 		"content":        "1: the content",
 	}

@@ -28,7 +28,11 @@ var ingestCases = []ingestCase{{"10 records a package", 10}, {"1 record a packag
 // an upstream, and how that compares with what verifying its signatures costs alone.
 // The upstream runs on the same processors, and where they are busy with something
 // else the share by CPU is the better figure.
-func benchIngest(o options, dir string) error {
+func benchIngest(o options) error {
+	return inFolder(func(dir string) error { return ingest(o, dir) })
+}
+
+func ingest(o options, dir string) error {
 	fmt.Println("| mirror ingest | records | rate | CPU per record, mirror | upstream | ECDSA limit | of the limit | by CPU | goal |")
 	fmt.Println("| --- | --- | --- | --- | --- | --- | --- | --- | --- |")
 	for i, c := range ingestCases {

@@ -46,7 +46,7 @@ func parseFlags() (options, error) {
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each read load, alternating between the servers")
 	flag.DurationVar(&o.length, "length", 2*time.Second, "length of one load")
 	flag.IntVar(&o.records, "records", 1_000_000, "records of the restart and map benchmarks")
-	only := flag.String("only", "", "run only the parts that match: reads, publish, map, restart, federation")
+	only := flag.String("only", "", "run only the parts that match: reads, publish, map, restart, federation-cold, -reads, -ingest")
 	flag.Parse()
 	o.only, err = regexp.Compile(*only)
 	return o, err
@@ -59,7 +59,10 @@ type part struct {
 }
 
 func run(o options) error {
-	parts := []part{{"reads", benchReads}, {"publish", benchPublish}, {"map", benchMap}, {"restart", benchRestart}, {"federation", benchFederation}}
+	parts := []part{
+		{"reads", benchReads}, {"publish", benchPublish}, {"map", benchMap}, {"restart", benchRestart},
+		{"federation-cold", benchCold}, {"federation-reads", benchFederatedReads}, {"federation-ingest", benchIngest},
+	}
 	for _, p := range parts {
 		if !o.only.MatchString(p.name) {
 			continue
