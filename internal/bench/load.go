@@ -80,6 +80,20 @@ func quantile(sorted []time.Duration, q float64) time.Duration {
 }
 
 func (l load) loop(end time.Time) ([]time.Duration, error) {
+	var times []time.Duration
+	for time.Now().Before(end) {
+		more, err := l.connection(end)
+		times = append(times, more...)
+		if err != nil {
+			return times, err
+		}
+	}
+	return times, nil
+}
+
+// connection asks over one connection until the end, or until the server closes
+// it, as servers do after many requests.
+func (l load) connection(end time.Time) (times []time.Duration, err error) {
 	c, err := net.Dial("tcp", l.addr)
 	if err != nil {
 		return nil, err
@@ -89,14 +103,13 @@ func (l load) loop(end time.Time) ([]time.Duration, error) {
 		return nil, err
 	}
 	r := bufio.NewReaderSize(c, 64<<10)
-	var times []time.Duration
-	for time.Now().Before(end) {
+	for last := false; !last && time.Now().Before(end); {
 		t := time.Now()
 		if _, err := c.Write(l.request); err != nil {
 			return times, err
 		}
-		status, err := skipAnswer(r)
-		if err != nil {
+		var status int
+		if status, last, err = skipAnswer(r); err != nil {
 			return times, err
 		}
 		if status != 200 {
@@ -107,38 +120,44 @@ func (l load) loop(end time.Time) ([]time.Duration, error) {
 	return times, nil
 }
 
-// skipAnswer reads one HTTP/1.1 answer that has a Content-Length and drops its body.
-func skipAnswer(r *bufio.Reader) (status int, err error) {
+// skipAnswer reads one HTTP/1.1 answer that has a Content-Length and drops its
+// body. last says that the server closes the connection behind it.
+func skipAnswer(r *bufio.Reader) (status int, last bool, err error) {
 	line, err := r.ReadSlice('\n')
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	if len(line) < 12 {
-		return 0, fmt.Errorf("short status line %q", line)
+		return 0, false, fmt.Errorf("short status line %q", line)
 	}
 	status, err = strconv.Atoi(string(line[9:12]))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	length := -1
 	for {
 		if line, err = r.ReadSlice('\n'); err != nil {
-			return 0, err
+			return 0, false, err
 		}
 		if len(bytes.TrimSpace(line)) == 0 {
 			break
 		}
-		if name, value, ok := bytes.Cut(line, []byte(":")); ok && bytes.EqualFold(name, []byte("content-length")) {
-			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return 0, err
+		name, value, _ := bytes.Cut(line, []byte(":"))
+		value = bytes.TrimSpace(value)
+		switch {
+		case bytes.EqualFold(name, []byte("content-length")):
+			if length, err = strconv.Atoi(string(value)); err != nil {
+				return 0, false, err
 			}
+		case bytes.EqualFold(name, []byte("connection")):
+			last = bytes.EqualFold(value, []byte("close"))
 		}
 	}
 	if length < 0 {
-		return 0, errors.New("answer without Content-Length")
+		return 0, false, errors.New("answer without Content-Length")
 	}
 	_, err = io.CopyN(io.Discard, r, int64(length))
-	return status, err
+	return status, last, err
 }
 
 // get and post render a request that keeps the connection open.

@@ -52,9 +52,15 @@ func start(name, addr string, argv []string, env ...string) (*server, error) {
 	return nil, fmt.Errorf("%s did not come up: %s", name, s.log)
 }
 
-// stop ends the process gently and waits for it.
+// stopLimit is how long a server may take to stop; the reference waits for idle
+// connections without end.
+const stopLimit = 10 * time.Second
+
+// stop ends the process gently, then by force, and waits for it.
 func (s *server) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
+	force := time.AfterFunc(stopLimit, func() { _ = s.cmd.Process.Kill() })
+	defer force.Stop()
 	_ = s.cmd.Wait()
 }
 
