@@ -115,7 +115,7 @@ func (t *timer) firstByte(request []byte) (time.Duration, error) {
 		return 0, err
 	}
 	took := time.Since(began)
-	status, err := skipAnswer(t.r)
+	status, _, err := skipAnswer(t.r)
 	if err == nil && status != 200 {
 		err = fmt.Errorf("status %d for %.60q", status, request)
 	}
