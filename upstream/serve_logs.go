@@ -54,10 +54,26 @@ func (r *Replica) readLogs(req warg.LogsRequest, limit int) (page warg.LogsPage,
 		if err != nil {
 			return warg.LogsPage{}, err
 		}
+		if len(records) == 0 && c.Token == "" {
+			return warg.LogsPage{}, r.nothingOf(c.LogID, req.LogLength)
+		}
 		page.More = page.More || len(records) == limit
 		page.Packages = append(page.Packages, warg.LogRecords{LogID: c.LogID, Records: records})
 	}
 	return page, nil
+}
+
+// nothingOf says why there is no record of a log below a length: it began later, or
+// what was held a moment ago is not held any more.
+func (r *Replica) nothingOf(log warg.LogID, length uint64) error {
+	first, _, ok, err := r.o.Store.Position(log, 0)
+	switch {
+	case err != nil:
+		return err
+	case ok && first < length:
+		return r.emptied()
+	}
+	return warg.NotFound(warg.KindLogNotFound, log)
 }
 
 // checkLength fails unless a checkpoint of that length was accepted and is not
@@ -73,16 +89,12 @@ func (r *Replica) checkLength(v *view, length uint64) error {
 func (r *Replica) needRecords(ctx context.Context, v *view, req warg.LogsRequest, limit int) error {
 	var wanted []warg.LogID
 	for _, c := range req.Packages {
-		first, _, ok, err := r.o.Store.Position(c.LogID, 0)
+		known, complete, err := r.holds(c, req.LogLength, limit)
 		if err != nil {
 			return err
 		}
-		if !ok || first >= req.LogLength || c.LogID == warg.OperatorLogID {
+		if !known || c.LogID == warg.OperatorLogID {
 			return warg.NotFound(warg.KindLogNotFound, c.LogID) // the ledger says so; nobody needs to be asked
-		}
-		complete, err := r.holds(c, req.LogLength, limit)
-		if err != nil {
-			return err
 		}
 		r.counts.looked(HoldingRecords, complete)
 		if !complete {
@@ -95,21 +107,33 @@ func (r *Replica) needRecords(ctx context.Context, v *view, req warg.LogsRequest
 	return r.fetchLogs(ctx, v, wanted)
 }
 
-// holds reports whether the next limit records of a log, below a length, are held.
-func (r *Replica) holds(c warg.LogCursor, length uint64, limit int) (bool, error) {
+// holds reports whether a log has a record below a length, and whether the next limit
+// records below it are held. Of a log that is held whole and read from its start the
+// first is left to be seen by [Replica.readLogs]: nearly all are.
+func (r *Replica) holds(c warg.LogCursor, length uint64, limit int) (known, complete bool, err error) {
 	leaves, held, err := r.o.Store.Log(c.LogID)
-	if err != nil || held >= leaves {
-		return err == nil, err
+	if err != nil || leaves == 0 {
+		return false, false, err
+	}
+	if held >= leaves && c.Token == "" {
+		return true, true, nil
+	}
+	first, _, ok, err := r.o.Store.Position(c.LogID, 0)
+	if err != nil || !ok || first >= length {
+		return false, false, err
+	}
+	if held >= leaves {
+		return true, true, nil
 	}
 	start, err := r.after(c.LogID, c.Token)
 	if err != nil {
-		return false, err
+		return true, false, err
 	}
 	if held >= start+uint64(limit) {
-		return true, nil
+		return true, true, nil
 	}
 	next, _, ok, err := r.o.Store.Position(c.LogID, held)
-	return !ok || next >= length, err
+	return true, !ok || next >= length, err
 }
 
 // after returns which record of a log comes after a token.
