@@ -12,6 +12,11 @@
 //
 // One story: go test -tags e2e ./e2e -run TestScripts/^federation_hint$ -v
 //
+// The stories faults_*, outage_middle, killed_middle and others have a tap between a
+// registry and whoever asks it ([tap_test.go]). A script turns one of the faults of
+// [faults_test.go] on, shows that a client that meets it alone fails, and then that nobody
+// behind us notices while the operator does.
+//
 // With the tag, a missing tool is a failure that names what to run; nothing is
 // skipped. The README's own commands are run as well, to the letter, so that run
 // needs 127.0.0.1:8090 for itself. Without the tag there is only a look at the

@@ -45,6 +45,27 @@ func TestScriptsGoToTheEnd(t *testing.T) {
 	}
 }
 
+// TestFaultsUsed: a fault that no story turns on is none.
+func TestFaultsUsed(t *testing.T) {
+	scripts, err := filepath.Glob("scripts/*.txtar")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all strings.Builder
+	for _, script := range scripts {
+		text, err := os.ReadFile(script)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all.Write(text)
+	}
+	for name := range faults() {
+		if !regexp.MustCompile(`(?m)^fault \w+ ` + name + `$`).MatchString(all.String()) {
+			t.Errorf("no story turns the fault %s on", name)
+		}
+	}
+}
+
 // TestScripts runs every story. ENTREPOT_BIN names the binary (make e2e sets it).
 func TestScripts(t *testing.T) {
 	found := findTools(t)

@@ -16,9 +16,10 @@
 //   - the log extends everything accepted before.
 //
 // The accepted head is durable before the first answer that shows it, so the view
-// never goes back. Records, names and content are fetched when somebody asks,
-// verified, stored, and only then served; however many ask, upstream is asked
-// once. When upstream is down, what was verified is served. When it signs two
+// never goes back. It is accepted once the new records of all logs that readers know
+// are held as well, so that what could be read stays readable when upstream goes
+// away. Records, names and content are fetched when somebody asks, verified, stored,
+// and only then served; however many ask, upstream is asked once. When upstream is down, what was verified is served. When it signs two
 // statements that cannot both be true, the replica keeps the last good view,
 // writes evidence, and believes nothing more until an operator decides.
 //
