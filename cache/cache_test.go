@@ -221,6 +221,99 @@ func TestCrashBeforeHead(t *testing.T) {
 	}
 }
 
+// TestLongLogs: leaves of a log are found wherever their places stand, and lost ones of
+// long logs count for nothing.
+func TestLongLogs(t *testing.T) {
+	dir := t.TempDir()
+	c := open(t, Options{Dir: dir})
+	r := registry(t, c, "up.example")
+	id := leaf("a", 0).LogID
+	var want []place
+	extend := func(n int) {
+		t.Helper()
+		var leaves []warg.Leaf
+		for range n { // every other leaf is of another log
+			at := place{r.Trees().LogLength + uint64(len(leaves)) + 1, leaf("a", len(want)).RecordID}
+			leaves = append(leaves, leaf("b", len(want)), leaf("a", len(want)))
+			want = append(want, at)
+		}
+		if err := r.Extend(t.Context(), leaves, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	check := func() {
+		t.Helper()
+		if leaves, _, err := r.Log(id); leaves != uint64(len(want)) || err != nil {
+			t.Fatalf("%d leaves, %v; want %d", leaves, err, len(want))
+		}
+		for i, at := range want {
+			index, record, ok, err := r.Position(id, uint64(i))
+			if index != at.index || record != at.id || !ok || err != nil {
+				t.Fatalf("leaf %d is at %d, %v %v; want %d", i, index, ok, err, at.index)
+			}
+			n, index, ok, err := r.Find(id, at.id)
+			if n != uint64(i) || index != at.index || !ok || err != nil {
+				t.Fatalf("leaf %d is found as %d at %d, %v %v", i, n, index, ok, err)
+			}
+		}
+		if _, _, ok, err := r.Find(id, leaf("a", len(want)).RecordID); ok || err != nil {
+			t.Fatalf("a leaf that is not there is found, %v", err)
+		}
+		if _, _, ok, err := r.Position(id, uint64(len(want))); ok || err != nil {
+			t.Fatalf("there is a leaf beyond the end, %v", err)
+		}
+	}
+	for _, n := range []int{1, firstPlaces - 3, 1, 1, 1, 20} {
+		extend(n)
+		check()
+	}
+	lose := func(n int) { // an update of which only the index is written
+		t.Helper()
+		var leaves []warg.Leaf
+		for i := range n {
+			leaves = append(leaves, leaf("a", len(want)+i))
+		}
+		now := r.now.Load()
+		wb := now.db.NewWriteBatch()
+		if err := errors.Join(now.indexLogs(leaves, r.Trees().LogLength+uint64(n), wb.Set), wb.Flush()); err != nil {
+			t.Fatal(err)
+		}
+		now.views.drop(id)
+	}
+	lose(5)
+	check()
+	if err := c.Close(); err != nil {
+		t.Fatal(err)
+	}
+	r = registry(t, open(t, Options{Dir: dir}), "up.example")
+	check()
+	extend(3)
+	check()
+}
+
+// TestLostFirstLeaves: an update that never became the head is passed over, although
+// the ledger has grown past where it would have ended.
+func TestLostFirstLeaves(t *testing.T) {
+	r := registry(t, open(t, Options{Dir: t.TempDir()}), "up.example")
+	if err := r.Extend(t.Context(), []warg.Leaf{leaf("a", 0)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	n := r.now.Load()
+	wb := n.db.NewWriteBatch()
+	lost := []warg.Leaf{leaf("a", 1), leaf("c", 0), leaf("a", 2)}
+	if err := errors.Join(n.indexLogs(lost, 4, wb.Set), wb.Flush()); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Extend(t.Context(), []warg.Leaf{leaf("b", 0), leaf("b", 1), leaf("b", 2), leaf("b", 3)}, nil); err != nil {
+		t.Fatal(err)
+	}
+	for log, want := range map[string]uint64{"a": 1, "b": 4, "c": 0} {
+		if leaves, _, err := r.Log(leaf(log, 0).LogID); leaves != want || err != nil {
+			t.Errorf("log %s has %d leaves, %v; want %d", log, leaves, err, want)
+		}
+	}
+}
+
 // records makes records of a log with leaves in the trees.
 func records(t *testing.T, r *Registry, log string, sizes ...int) []warg.Record {
 	t.Helper()

@@ -17,9 +17,9 @@
 //	# number:4               in use; without a D that points here it is garbage
 //	R number:4 T …           the trees and the ledger, see package tree
 //	R number:4 L log:32      how many leaves the log has:8, the length of the ledger when that was written:8,
-//	                         and its first leaf: registry index:8, record id:32
-//	R number:4 S log:32 n:8  n-th leaf of the log, from the second on: registry index:8, record id:32
-//	R number:4 F log:32 id   which leaf a record is, from the second on: n:8, registry index:8
+//	                         and its first 64 leaves: registry index:8, record id:32
+//	R number:4 S log:32 n:8  n-th leaf of the log, from the 65th on: registry index:8, record id:32
+//	R number:4 F log:32 id   which leaf a record is, from the 65th on: n:8, registry index:8
 //	R number:4 H log:32      how many records of the log are held, from its first on
 //	R number:4 V log:32 n:8 part:1  n-th record, see record.go
 //	R number:4 K log:32 sum:16      which record has the fetch token with that SHA-256: n:8

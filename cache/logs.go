@@ -3,6 +3,7 @@ package cache
 import (
 	"encoding/binary"
 	"fmt"
+	"slices"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -29,10 +30,8 @@ func (r *Registry) Position(log warg.LogID, i uint64) (index uint64, id warg.Rec
 	switch {
 	case err != nil || i >= v.leaves:
 		return 0, id, false, err
-	case i == 0:
-		return v.first.index, v.first.id, true, nil
-	case i < uint64(len(v.records)):
-		return v.records[i].Index, v.ids[i], true, nil
+	case i < uint64(len(v.places)):
+		return v.places[i].index, v.places[i].id, true, nil
 	}
 	at, ok, err := n.leafAt(log, i)
 	return at.index, at.id, ok, judge(err)
@@ -42,14 +41,14 @@ func (r *Registry) Position(log warg.LogID, i uint64) (index uint64, id warg.Rec
 func (r *Registry) Find(log warg.LogID, id warg.RecordID) (i, index uint64, ok bool, err error) {
 	n := r.now.Load()
 	v, err := n.view(log)
-	if err != nil || v.leaves == 0 {
+	if err != nil {
 		return 0, 0, false, err
 	}
-	if id == v.first.id {
-		return 0, v.first.index, true, nil
+	if i := slices.IndexFunc(v.places, func(at place) bool { return at.id == id }); i >= 0 {
+		return uint64(i), v.places[i].index, true, nil
 	}
-	if i, ok := v.find(id); ok {
-		return i, v.records[i].Index, true, nil
+	if v.leaves == uint64(len(v.places)) {
+		return 0, 0, false, nil
 	}
 	err = n.db.View(func(txn *badger.Txn) error {
 		ok, err = getNumbers(txn, n.findKey(log, id), &i, &index)
@@ -68,6 +67,8 @@ type place struct {
 	id    warg.RecordID
 }
 
+const placeLen = 8 + warg.DigestSize
+
 // inLedger reports whether a record of a log stands at a place. What the index of
 // logs says is only true if it does: an update that a crash cut short leaves entries
 // behind.
@@ -79,7 +80,7 @@ func (n *numbered) inLedger(log warg.LogID, at place) (bool, error) {
 	return got == warg.Leaf{LogID: log, RecordID: at.id}, err
 }
 
-// leafAt reads the i-th leaf of a log, which is not its first.
+// leafAt reads the i-th leaf of a log, which is none of its first.
 func (n *numbered) leafAt(log warg.LogID, i uint64) (at place, ok bool, err error) {
 	var payload []byte
 	err = n.db.View(func(txn *badger.Txn) error {
@@ -89,58 +90,68 @@ func (n *numbered) leafAt(log warg.LogID, i uint64) (at place, ok bool, err erro
 	if err != nil || !ok {
 		return place{}, false, err
 	}
-	if at, payload, err = cutPlace(payload); err != nil || len(payload) != 0 {
-		return place{}, false, fmt.Errorf("%w: leaf with %d bytes more", tree.ErrIndexCorrupt, len(payload))
+	if len(payload) != placeLen {
+		return place{}, false, fmt.Errorf("%w: leaf of %d bytes", tree.ErrIndexCorrupt, len(payload))
 	}
+	at = readPlace(payload)
 	ok, err = n.inLedger(log, at)
 	return at, ok, err
 }
 
 func appendPlace(b []byte, at place) []byte { return append(appendNumber(b, at.index), at.id[:]...) }
 
-func cutPlace(b []byte) (at place, rest []byte, err error) {
-	size := 8 + len(at.id)
-	if len(b) < size {
-		return place{}, b, fmt.Errorf("%w: place in the ledger of %d bytes", tree.ErrIndexCorrupt, len(b))
-	}
-	at.index = binary.BigEndian.Uint64(b)
-	copy(at.id[:], b[8:])
-	return at, b[size:], nil
+func readPlace(b []byte) place {
+	return place{binary.BigEndian.Uint64(b), warg.RecordID(b[8:placeLen])}
 }
 
-// logSize is how many leaves a log has in the trees, and where its first stands.
-type logSize struct {
+// firstPlaces is how many leaves of a log stand in the log's own entry: all, of nearly
+// all logs.
+const firstPlaces = 64
+
+// logPlaces is how many leaves a log has in the trees, and where its first stand.
+type logPlaces struct {
 	leaves uint64
-	first  place
+	places []place // min(leaves, firstPlaces)
 }
 
-// sizeOf reads the size of a log. The number was written with an update; if that
-// never became the head, the log is walked back.
-func (n *numbered) sizeOf(txn *badger.Txn, log warg.LogID) (logSize, error) {
+// placesOf reads the entry of a log. It was written with an update; if that never
+// became the head, the log is walked back.
+func (n *numbered) placesOf(txn *badger.Txn, log warg.LogID) (l logPlaces, err error) {
 	payload, ok, err := get(txn, n.logKey(log))
 	if err != nil || !ok {
-		return logSize{}, err
+		return l, err
 	}
-	if len(payload) < 16 {
-		return logSize{}, fmt.Errorf("%w: log of %d bytes", tree.ErrIndexCorrupt, len(payload))
+	const head = 16
+	if len(payload) < head || (len(payload)-head)%placeLen != 0 {
+		return l, fmt.Errorf("%w: log of %d bytes", tree.ErrIndexCorrupt, len(payload))
 	}
-	s := logSize{leaves: binary.BigEndian.Uint64(payload)}
+	l.leaves = binary.BigEndian.Uint64(payload)
 	written := binary.BigEndian.Uint64(payload[8:])
-	if s.first, _, err = cutPlace(payload[16:]); err != nil {
-		return logSize{}, err
+	for b := payload[head:]; len(b) > 0; b = b[placeLen:] {
+		l.places = append(l.places, readPlace(b))
 	}
-	for written > n.tree.Head().Length && s.leaves > 1 {
-		_, ok, err := n.leafAt(log, s.leaves-1)
-		if err != nil {
-			return logSize{}, err
+	if uint64(len(l.places)) != min(l.leaves, firstPlaces) {
+		return l, fmt.Errorf("%w: log of %d leaves with places of %d", tree.ErrIndexCorrupt, l.leaves, len(l.places))
+	}
+	for written > n.tree.Head().Length && l.leaves > firstPlaces {
+		if _, ok, err := n.leafAt(log, l.leaves-1); err != nil || ok {
+			return l, err
 		}
-		if ok {
-			return s, nil
+		l.leaves--
+	}
+	return l, n.cutLost(log, &l)
+}
+
+// cutLost cuts off the last of the first places while they are not in the ledger. Where
+// one is, those before it are: they were written together, or after they were read.
+func (n *numbered) cutLost(log warg.LogID, l *logPlaces) error {
+	for len(l.places) > 0 {
+		ok, err := n.inLedger(log, l.places[len(l.places)-1])
+		if err != nil || ok {
+			return err
 		}
-		s.leaves--
+		l.places = l.places[:len(l.places)-1]
+		l.leaves = uint64(len(l.places))
 	}
-	if ok, err := n.inLedger(log, s.first); err != nil || !ok {
-		return logSize{}, err
-	}
-	return s, nil
+	return nil
 }

@@ -89,33 +89,30 @@ func (n *numbered) write(update *tree.Update, leaves []warg.Leaf) error {
 	return n.db.Update(func(txn *badger.Txn) error { return update.WriteHead(txn.Set) })
 }
 
-// indexLogs notes which leaf of its log each new leaf is. The first of a log stands
-// in the log's own entry.
+// indexLogs notes which leaf of its log each new leaf is. The first of a log stand in
+// the log's own entry.
 func (n *numbered) indexLogs(leaves []warg.Leaf, length uint64, put func(key, value []byte) error) error {
-	sizes, err := n.sizesOf(leaves)
+	logs, err := n.placesOfAll(leaves)
 	if err != nil {
 		return err
 	}
 	index := length - uint64(len(leaves))
-	for _, l := range leaves {
-		s := sizes[l.LogID]
-		if at := (place{index, l.RecordID}); s.leaves == 0 {
-			s.first = at
-		} else {
-			leaf, find := n.leafKey(l.LogID, s.leaves), n.findKey(l.LogID, l.RecordID)
-			if err := put(leaf, tree.Seal(leaf, appendPlace(nil, at))); err != nil {
-				return err
-			}
-			if err := put(find, putNumbers(find, s.leaves, index)); err != nil {
-				return err
-			}
+	for _, leaf := range leaves {
+		l, at := logs[leaf.LogID], place{index, leaf.RecordID}
+		if l.leaves < firstPlaces {
+			l.places = append(l.places, at)
+		} else if err := n.putLeaf(leaf.LogID, l.leaves, at, put); err != nil {
+			return err
 		}
-		s.leaves++
+		l.leaves++
 		index++
 	}
-	for id, s := range sizes {
+	for id, l := range logs {
 		key := n.logKey(id)
-		payload := appendPlace(appendNumber(appendNumber(nil, s.leaves), length), s.first)
+		payload := appendNumber(appendNumber(make([]byte, 0, 16+len(l.places)*placeLen), l.leaves), length)
+		for _, at := range l.places {
+			payload = appendPlace(payload, at)
+		}
 		if err := put(key, tree.Seal(key, payload)); err != nil {
 			return err
 		}
@@ -123,19 +120,28 @@ func (n *numbered) indexLogs(leaves []warg.Leaf, length uint64, put func(key, va
 	return nil
 }
 
-// sizesOf returns the sizes of the logs that leaves name.
-func (n *numbered) sizesOf(leaves []warg.Leaf) (map[warg.LogID]*logSize, error) {
-	sizes := make(map[warg.LogID]*logSize)
-	return sizes, n.db.View(func(txn *badger.Txn) error {
-		for _, l := range leaves {
-			if _, ok := sizes[l.LogID]; ok {
+// putLeaf notes that the i-th leaf of a log stands at a place.
+func (n *numbered) putLeaf(log warg.LogID, i uint64, at place, put func(key, value []byte) error) error {
+	leaf, find := n.leafKey(log, i), n.findKey(log, at.id)
+	if err := put(leaf, tree.Seal(leaf, appendPlace(nil, at))); err != nil {
+		return err
+	}
+	return put(find, putNumbers(find, i, at.index))
+}
+
+// placesOfAll returns what there is of the logs that leaves name.
+func (n *numbered) placesOfAll(leaves []warg.Leaf) (map[warg.LogID]*logPlaces, error) {
+	logs := make(map[warg.LogID]*logPlaces)
+	return logs, n.db.View(func(txn *badger.Txn) error {
+		for _, leaf := range leaves {
+			if _, ok := logs[leaf.LogID]; ok {
 				continue
 			}
-			s, err := n.sizeOf(txn, l.LogID)
+			l, err := n.placesOf(txn, leaf.LogID)
 			if err != nil {
 				return err
 			}
-			sizes[l.LogID] = &s
+			logs[leaf.LogID] = &l
 		}
 		return nil
 	})

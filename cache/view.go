@@ -22,11 +22,10 @@ const (
 // logView is what readers want to know of a log, as it was at one moment. It does
 // not change.
 type logView struct {
-	logSize
+	logPlaces
 	name    warg.PackageName // zero if it is not known
 	held    uint64
-	records []warg.Record   // all that are held, or nil if they are too large
-	ids     []warg.RecordID // of records
+	records []warg.Record // all that are held, or nil if they are too large
 }
 
 // views are the logs that were read lately. A view is dropped when its log changes.
@@ -134,14 +133,10 @@ func (v *logView) extended(first uint64, l warg.LogRecords) *logView {
 	next := *v
 	next.held = held
 	next.records = append(slices.Clip(v.records), l.Records...)
-	next.ids = slices.Clip(v.ids)
 	size := 0
-	for i, rec := range next.records {
+	for _, rec := range next.records {
 		if size += recordSize(rec); size > viewBytes {
 			return nil
-		}
-		if i >= len(v.ids) {
-			next.ids = append(next.ids, rec.RecordID(l.LogID))
 		}
 	}
 	return &next
@@ -169,7 +164,7 @@ func (n *numbered) view(log warg.LogID) (*logView, error) {
 func (n *numbered) readView(log warg.LogID) (*logView, error) {
 	v := new(logView)
 	return v, n.db.View(func(txn *badger.Txn) (err error) {
-		if v.logSize, err = n.sizeOf(txn, log); err != nil || v.leaves == 0 {
+		if v.logPlaces, err = n.placesOf(txn, log); err != nil || v.leaves == 0 {
 			return err
 		}
 		if v.name, err = n.name(txn, log); err != nil {
@@ -189,15 +184,14 @@ func (n *numbered) readRecords(txn *badger.Txn, log warg.LogID, v *logView) erro
 	for i := range min(v.held, viewRecords+1) {
 		rec, err := n.record(txn, log, i)
 		if err != nil {
-			v.records, v.ids = nil, nil
+			v.records = nil
 			return nil // whoever asks for the records will find out, and see to it
 		}
 		if size += recordSize(rec); size > viewBytes || i == viewRecords {
-			v.records, v.ids = nil, nil
+			v.records = nil
 			return nil
 		}
 		v.records = append(v.records, rec)
-		v.ids = append(v.ids, rec.RecordID(log))
 	}
 	return nil
 }
@@ -205,12 +199,7 @@ func (n *numbered) readRecords(txn *badger.Txn, log warg.LogID, v *logView) erro
 // whole reports whether the view has all records that are held.
 func (v *logView) whole() bool { return uint64(len(v.records)) == v.held }
 
-// find returns which of the view's records has an id, or is found by a token.
-func (v *logView) find(id warg.RecordID) (uint64, bool) {
-	i := slices.Index(v.ids, id)
-	return uint64(max(i, 0)), i >= 0
-}
-
+// findToken returns which of the view's records has a fetch token.
 func (v *logView) findToken(token string) (uint64, bool) {
 	i := slices.IndexFunc(v.records, func(r warg.Record) bool { return r.Token == token })
 	return uint64(max(i, 0)), i >= 0
