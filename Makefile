@@ -60,7 +60,7 @@ fuzz:
 ## bench: ours beside the reference in one run; BENCH='-only reads' and other flags of internal/bench
 .PHONY: bench
 bench: build
-	cargo install --quiet --locked --path internal/bench/peer --root $(CLIENTS)/bench-peer --target-dir $(CLIENTS)/peer-target
+	cargo install --quiet --path internal/bench/peer --root $(CLIENTS)/bench-peer --target-dir $(CLIENTS)/peer-target
 	go run ./internal/bench $(BENCH)
 
 ## fmt: format the code
