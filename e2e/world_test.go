@@ -98,7 +98,7 @@ func (w *world) vars() []string {
 		"XDG_CONFIG_HOME=" + filepath.Join(w.work, "home", "config"),
 		"XDG_CACHE_HOME=" + filepath.Join(w.work, "home", "cache"),
 		"WASM=" + filepath.Join(w.work, "wasm"),
-		"ENTREPOT_VERSION=" + os.Getenv("ENTREPOT_VERSION"),
+		"VERSION=" + os.Getenv("ENTREPOT_VERSION"),
 		"NO_COLOR=1",
 	}
 }
