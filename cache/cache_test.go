@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/iotest"
 	"time"
@@ -958,6 +959,26 @@ func FuzzDecodeRecord(f *testing.F) {
 	})
 }
 
+// door is a transport that can be closed for a while.
+type door struct {
+	upstream.Transport
+	closed atomic.Pointer[chan struct{}]
+}
+
+func (d *door) close() (open func()) {
+	shut := make(chan struct{})
+	d.closed.Store(&shut)
+	return func() { close(shut) }
+}
+
+// Checkpoint waits while the door is closed.
+func (d *door) Checkpoint(ctx context.Context) (warg.View, error) {
+	if shut := d.closed.Load(); shut != nil {
+		<-*shut
+	}
+	return d.Transport.Checkpoint(ctx)
+}
+
 // TestHealsWhileRunning: damage that is found while a replica serves makes it fetch
 // everything again, and until upstream answers it serves what can be read.
 func TestHealsWhileRunning(t *testing.T) {
@@ -974,8 +995,9 @@ func TestHealsWhileRunning(t *testing.T) {
 	}
 	dir := t.TempDir()
 	store := registry(t, open(t, Options{Dir: filepath.Join(dir, "cache")}), "up.example")
+	door := &door{Transport: upstream.Adapt(m)}
 	r, err := upstream.Open(t.Context(), upstream.Options{
-		Domain: "up.example", Transport: upstream.Adapt(m), Store: store,
+		Domain: "up.example", Transport: door, Store: store,
 		OperatorKey: wargtest.Alice().Public().ID(), Dir: filepath.Join(dir, "upstreams"),
 	})
 	if err != nil {
@@ -991,6 +1013,7 @@ func TestHealsWhileRunning(t *testing.T) {
 	}
 	damage(t, store.c, store.now.Load().logKey(p.LogID()))
 	store.now.Load().views.drop(p.LogID()) // as if it had not been read for a while
+	open := door.close()
 	var damaged *DamagedError
 	if _, err := r.Logs(t.Context(), req); !errors.As(err, &damaged) {
 		t.Errorf("damaged: %v", err)
@@ -998,6 +1021,7 @@ func TestHealsWhileRunning(t *testing.T) {
 	if _, err := r.Inclusion(t.Context(), 4, []uint64{0}); err != nil {
 		t.Errorf("what can still be read: %v", err)
 	}
+	open()
 	if err := r.Refresh(t.Context()); err != nil {
 		t.Fatal(err)
 	}

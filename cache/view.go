@@ -1,6 +1,7 @@
 package cache
 
 import (
+	"encoding/binary"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -28,14 +29,23 @@ type logView struct {
 	records []warg.Record // all that are held, or nil if they are too large
 }
 
-// views are the logs that were read lately. A view is dropped when its log changes.
-// A reader that read the database before a change, and comes to add its view after
-// it, finds another generation and keeps what it read to itself.
+// views are the logs that were read lately. A view is dropped or goes on when its log
+// changes. A reader that read the database before a change, and comes to add its view
+// after it, finds another generation and reads again: what somebody was shown of a log
+// never goes back, so all views that are given out are or were here.
 type views struct {
-	mu         sync.Mutex
-	generation uint64
-	reads      atomic.Uint32
-	logs       *lru.Cache[warg.LogID, *logView]
+	mu          sync.Mutex
+	generations [generations]uint64 // of the logs that share a number; under mu
+	reads       atomic.Uint32
+	logs        *lru.Cache[warg.LogID, *logView]
+}
+
+// generations is how many there are: so many that readers of one log seldom read again
+// because of another.
+const generations = 1 << 12
+
+func (v *views) generation(log warg.LogID) *uint64 {
+	return &v.generations[binary.BigEndian.Uint16(log[:])%generations]
 }
 
 func newViews() (*views, error) {
@@ -53,22 +63,26 @@ func (v *views) find(log warg.LogID) (*logView, bool) {
 	return v.logs.Peek(log)
 }
 
-func (v *views) now() uint64 {
+func (v *views) now(log warg.LogID) uint64 {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return v.generation
+	return *v.generation(log)
 }
 
-func (v *views) add(log warg.LogID, view *logView, generation uint64) {
+// add adds a view that was read since the log was of a generation, and returns it, or
+// one that knows more, or nil if the log has changed.
+func (v *views) add(log warg.LogID, view *logView, generation uint64) *logView {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	if v.generation != generation {
-		return
+	if *v.generation(log) != generation {
+		return nil
 	}
 	// Between a change and the note of it two readers may have seen both sides.
-	if other, ok := v.logs.Peek(log); !ok || !view.misses(other) {
-		v.logs.Add(log, view)
+	if other, ok := v.logs.Peek(log); ok && view.misses(other) {
+		return other
 	}
+	v.logs.Add(log, view)
+	return view
 }
 
 // misses reports whether another view of the log knows more.
@@ -80,8 +94,8 @@ func (v *logView) misses(other *logView) bool {
 func (v *views) drop(logs ...warg.LogID) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.generation++
 	for _, log := range logs {
+		*v.generation(log)++
 		v.logs.Remove(log)
 	}
 }
@@ -91,8 +105,8 @@ func (v *views) drop(logs ...warg.LogID) {
 func (v *views) extend(first []uint64, logs []warg.LogRecords) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.generation++
 	for i, l := range logs {
+		*v.generation(l.LogID)++
 		old, ok := v.logs.Peek(l.LogID)
 		if !ok {
 			continue
@@ -109,8 +123,8 @@ func (v *views) extend(first []uint64, logs []warg.LogRecords) {
 func (v *views) name(logs []warg.LogID, names []warg.PackageName) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	v.generation++
 	for i, log := range logs {
+		*v.generation(log)++
 		old, ok := v.logs.Peek(log)
 		switch {
 		case !ok:
@@ -150,15 +164,27 @@ func (n *numbered) view(log warg.LogID) (*logView, error) {
 	if v, ok := n.views.find(log); ok {
 		return v, nil
 	}
-	generation := n.views.now()
+	const patience = 3
+	for range patience {
+		generation := n.views.now(log)
+		v, err := n.readView(log)
+		if err != nil {
+			return nil, judge(err)
+		}
+		if v.leaves == 0 { // strangers' ids must not push out what is there
+			return v, nil
+		}
+		if shown := n.views.add(log, v, generation); shown != nil {
+			return shown, nil
+		}
+	}
+	n.views.mu.Lock() // whoever changes the log waits
+	defer n.views.mu.Unlock()
 	v, err := n.readView(log)
-	if err != nil {
-		return nil, judge(err)
+	if err == nil && v.leaves > 0 {
+		n.views.logs.Add(log, v)
 	}
-	if v.leaves > 0 { // strangers' ids must not push out what is there
-		n.views.add(log, v, generation)
-	}
-	return v, nil
+	return v, judge(err)
 }
 
 func (n *numbered) readView(log warg.LogID) (*logView, error) {
