@@ -170,8 +170,7 @@ func (c *call) selectRegistry() (err error) {
 // body returns the request's body.
 func (c *call) body() *body {
 	if c.in == nil {
-		limit, tooLarge := c.s.limitOf(c.row.Op)
-		c.in = newBody(c.ctx, limit, tooLarge)
+		c.in = newBody(c.ctx, c.row.limit, c.row.tooLarge)
 	}
 	return c.in
 }

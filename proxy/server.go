@@ -59,6 +59,8 @@ type route struct {
 	endpoint
 	index      int // in metrics
 	paramNames []string
+	limit      int64 // bytes of a request's body
+	tooLarge   error // beyond them
 }
 
 // New returns a server that does nothing yet. Errors: options that contradict
@@ -121,6 +123,7 @@ func (s *Server) newRouter(rows []endpoint) *router.Router {
 	r.MethodNotAllowed = func(ctx *fasthttp.RequestCtx) { callOf(ctx).wrongMethod() }
 	for i := range rows {
 		row := &route{endpoint: rows[i], index: i, paramNames: rows[i].params()}
+		row.limit, row.tooLarge = s.limitOf(row.Op)
 		serve := func(ctx *fasthttp.RequestCtx) { callOf(ctx).take(row) }
 		for _, prefix := range s.prefixes {
 			for _, method := range row.methods() {
