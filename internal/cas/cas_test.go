@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -321,16 +322,14 @@ func opAt(t *testing.T, at int) (op durable.Op) {
 // TestSyncsAreShared: many uploads at once sync each directory once a round.
 func TestSyncsAreShared(t *testing.T) {
 	f := durable.NewFault(durable.NewMemory())
-	gate := make(chan struct{})
-	first := true
-	var mu sync.Mutex
+	arrived, gate := make(chan struct{}), make(chan struct{})
+	var first sync.Once
 	s, err := Open(Options{FS: f, Dir: "/c", Step: func(name string) error {
-		mu.Lock()
-		hold := first && name == "blobSynced"
-		first = first && !hold
-		mu.Unlock()
-		if hold {
-			<-gate // until all others wait for the next round
+		if name == "blobSynced" {
+			first.Do(func() {
+				close(arrived)
+				<-gate // until all others wait for the next round
+			})
 		}
 		return nil
 	}})
@@ -339,20 +338,23 @@ func TestSyncsAreShared(t *testing.T) {
 	d := warg.Sum([]byte("x"))
 	const uploads = 20
 	var wg sync.WaitGroup
-	for range uploads {
-		wg.Go(func() {
-			if _, err := s.Put(d, strings.NewReader("x"), plenty); err != nil {
-				t.Error(err)
-			}
-		})
-	}
-	for {
-		s.round.mu.Lock()
-		n := len(s.round.waiting)
-		s.round.mu.Unlock()
-		if n == uploads-1 {
-			break
+	upload := func() {
+		if _, err := s.Put(d, strings.NewReader("x"), plenty); err != nil {
+			t.Error(err)
 		}
+	}
+	wg.Go(upload)
+	<-arrived // the first round holds one upload
+	for range uploads - 1 {
+		wg.Go(upload)
+	}
+	waiting := func() int {
+		s.round.mu.Lock()
+		defer s.round.mu.Unlock()
+		return len(s.round.waiting)
+	}
+	for waiting() < uploads-1 {
+		runtime.Gosched()
 	}
 	before := f.Counts()[durable.OpSyncDir]
 	close(gate)
