@@ -217,10 +217,10 @@ func before(c, next warg.CheckpointClaims) bool {
 
 func (a *Authority) indexOptions() index.Options {
 	o := index.Options{
-		FS: a.fs, Dir: a.path(indexDir), Counter: a.path(openingFile), Registry: a.registry, Log: a.o.Log,
+		FS: a.fs, Database: a.o.Index, Counter: a.path(openingFile), Registry: a.registry, Log: a.o.Log,
 	}
-	if a.o.IndexInMemory {
-		o.Dir = ""
+	if o.Database == nil {
+		o.Database = index.Badger(a.path(indexDir), a.o.Log)
 	}
 	return o
 }

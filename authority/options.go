@@ -6,6 +6,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
@@ -47,8 +48,8 @@ type Options struct {
 	Step func(name string) error
 
 	FS durable.FS // nil = the real one
-	// IndexInMemory keeps the index out of Dir, where every start makes it anew.
-	IndexInMemory bool
+	// Index is where the index is kept, nil = a Badger database in Dir.
+	Index index.Database
 
 	segments segment.Dir // sizes of segments; zero = the defaults
 	byHand   bool        // no sequencer: a test calls turn

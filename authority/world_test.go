@@ -8,8 +8,10 @@ import (
 	"testing"
 	"time"
 
+	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
 	"github.com/entrepot/entrepot/warg/wargtest"
@@ -47,7 +49,7 @@ func memoryOptions(fsys durable.FS, c *clock) Options {
 	return Options{
 		Dir: "/data/authority", ContentDir: "/data/content",
 		Domain: "registry.example", Key: wargtest.Alice(), Namespaces: []string{wargtest.DefinedNamespace},
-		FS: fsys, IndexInMemory: true, Now: c.Now,
+		FS: fsys, Index: index.InMemory(new(kv.Memory)), Now: c.Now,
 		segments: segment.Dir{Grow: 4 << 10, Max: 16 << 10},
 	}
 }
@@ -55,7 +57,7 @@ func memoryOptions(fsys durable.FS, c *clock) Options {
 // diskOptions are the options of a registry on disk.
 func diskOptions(dir string, c *clock) Options {
 	o := memoryOptions(durable.OS{}, c)
-	o.Dir, o.ContentDir, o.IndexInMemory = dir+"/authority", dir+"/content", false
+	o.Dir, o.ContentDir, o.Index = dir+"/authority", dir+"/content", nil
 	return o
 }
 

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"log/slog"
 	"os"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -15,6 +14,7 @@ import (
 	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/kv"
 )
 
 // Settings of the database. Its largest value is a part of a map patch, far below
@@ -26,10 +26,9 @@ const (
 	valueLog       = 16 << 20
 )
 
-// badgerOptions returns the settings for a directory; "" means in memory.
+// badgerOptions returns the settings for a directory.
 func badgerOptions(dir string, log badger.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
-		WithInMemory(dir == "").
 		WithSyncWrites(false).      // the journal is the truth
 		WithDetectConflicts(false). // there is one writer
 		WithNumVersionsToKeep(1).   //
@@ -65,19 +64,22 @@ func (l *badgerLog) Warningf(format string, args ...any) { l.log.Warn("index: " 
 func (l *badgerLog) Infof(string, ...any)  {}
 func (l *badgerLog) Debugf(string, ...any) {}
 
-// ErrCorrupt says that the database cannot be used and must be made anew.
-var ErrCorrupt = errors.New("index database is damaged")
+// Badger returns the database in a directory. Errors that it logs go to log.
+func Badger(dir string, log *slog.Logger) Database { return badgerDir{dir, log} }
 
-// openBadger opens the database. An error is ErrCorrupt unless it says something
-// about the machine rather than the files.
-func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
-	l := &badgerLog{log: log}
-	defer func() {
-		if p := recover(); p != nil {
-			db, err = nil, fmt.Errorf("%w: %v", ErrCorrupt, p)
-		}
-	}()
-	db, err = badger.Open(badgerOptions(dir, l))
+type badgerDir struct {
+	dir string
+	log *slog.Logger
+}
+
+// Open implements [Database]. An error is ErrCorrupt unless it says something about
+// the machine rather than the files.
+func (b badgerDir) Open() (kv.Store, error) {
+	if err := os.MkdirAll(b.dir, durable.DirPerm); err != nil {
+		return nil, fmt.Errorf("opening index: %w", err)
+	}
+	l := &badgerLog{log: b.log}
+	db, err := badger.Open(badgerOptions(b.dir, l))
 	switch {
 	case err != nil && aboutMachine(err):
 		return nil, fmt.Errorf("opening index: %w", err)
@@ -86,7 +88,7 @@ func openBadger(dir string, log *slog.Logger) (db *badger.DB, err error) {
 	case l.errs.Load() > 0:
 		return nil, errors.Join(ErrCorrupt, db.Close())
 	}
-	return db, nil
+	return kv.Badger(db), nil
 }
 
 func aboutMachine(err error) bool {
@@ -98,48 +100,13 @@ func aboutMachine(err error) bool {
 	return false
 }
 
-// maxOpenings is how many openings in a row may fail to end before the files are
-// blamed.
-const maxOpenings = 2
-
-// openings is the counter of openings that did not end.
-type openings struct {
-	fs   durable.FS
-	path string
-}
-
-func (o openings) read() (int, error) {
-	b, err := durable.ReadFile(o.fs, o.path, 16)
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	n, err := strconv.Atoi(strings.TrimSpace(string(b)))
-	if err != nil || n < 0 {
-		return maxOpenings, nil // it was being written when the process ended
-	}
-	return n, nil
-}
-
-func (o openings) write(n int) error {
-	return durable.Replace(o.fs, o.path, []byte(strconv.Itoa(n)+"\n"), nil)
-}
-
-func (o openings) clear() error {
-	if err := o.fs.Remove(o.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+// SetAside implements [Database]: one damaged database is kept for whoever wants to
+// know why.
+func (b badgerDir) SetAside() error {
+	if err := os.RemoveAll(b.dir + ".bad"); err != nil {
 		return err
 	}
-	return nil
-}
-
-// moveAside keeps one damaged database for whoever wants to know why.
-func moveAside(dir string) error {
-	if err := os.RemoveAll(dir + ".bad"); err != nil {
-		return err
-	}
-	if err := os.Rename(dir, dir+".bad"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := os.Rename(b.dir, b.dir+".bad"); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	return nil

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"sync"
 
-	"github.com/dgraph-io/badger/v4"
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -19,8 +18,8 @@ import (
 // Options say where an index is and what it works with.
 type Options struct {
 	FS       durable.FS // for the counter of openings
-	Dir      string     // of the database; "" keeps it in memory, for tests
-	Counter  string     // file name of the counter of openings
+	Database Database
+	Counter  string // file name of the counter of openings
 	Registry warg.Digest
 	Log      *slog.Logger
 	Cache    int // bytes, see tree.Options
@@ -30,7 +29,7 @@ type Options struct {
 // for concurrent use.
 type Index struct {
 	o    Options
-	db   *badger.DB
+	db   kv.Store
 	tree *tree.Tree
 
 	absent absentKeys
@@ -56,7 +55,7 @@ func Open(o Options) (*Index, error) {
 	}
 	if n >= maxOpenings {
 		o.Log.Warn("index is made anew: opening it did not end", "times", n)
-		if err := moveAside(o.Dir); err != nil {
+		if err := o.Database.SetAside(); err != nil {
 			return nil, fmt.Errorf("moving damaged index aside: %w", err)
 		}
 		n = 0
@@ -65,9 +64,9 @@ func Open(o Options) (*Index, error) {
 		return nil, fmt.Errorf("opening index: %w", err)
 	}
 	x, err := open(o)
-	if errors.Is(err, ErrCorrupt) && o.Dir != "" {
+	if errors.Is(err, ErrCorrupt) {
 		o.Log.Warn("index is made anew", "error", err)
-		if err := moveAside(o.Dir); err != nil {
+		if err := o.Database.SetAside(); err != nil {
 			return nil, fmt.Errorf("moving damaged index aside: %w", err)
 		}
 		x, err = open(o)
@@ -82,12 +81,7 @@ func Open(o Options) (*Index, error) {
 }
 
 func open(o Options) (*Index, error) {
-	if o.Dir != "" {
-		if err := os.MkdirAll(o.Dir, durable.DirPerm); err != nil {
-			return nil, fmt.Errorf("opening index: %w", err)
-		}
-	}
-	db, err := openBadger(o.Dir, o.Log)
+	db, err := openDatabase(o.Database)
 	if err != nil {
 		return nil, err
 	}
@@ -110,7 +104,7 @@ func (x *Index) load() error {
 		x.segments = binary.BigEndian.Uint64(b[1+warg.DigestSize:])
 		return nil
 	})
-	if errors.Is(err, errNoKey) {
+	if errors.Is(err, kv.ErrNotFound) {
 		err = x.put(func(put putFunc) error { return x.putHeader(put, 0) })
 	}
 	if err != nil {
@@ -128,10 +122,8 @@ func (x *Index) Reset() error {
 	if err := x.db.Close(); err != nil {
 		x.o.Log.Warn("closing damaged index", "error", err)
 	}
-	if x.o.Dir != "" {
-		if err := moveAside(x.o.Dir); err != nil {
-			return fmt.Errorf("moving damaged index aside: %w", err)
-		}
+	if err := x.o.Database.SetAside(); err != nil {
+		return fmt.Errorf("moving damaged index aside: %w", err)
 	}
 	fresh, err := open(x.o)
 	if err != nil {

@@ -11,6 +11,7 @@ import (
 
 	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -22,16 +23,19 @@ func must(t testing.TB, err error) {
 }
 
 func onDisk(dir string) Options {
+	log := slog.New(slog.DiscardHandler)
 	return Options{
-		FS: durable.OS{}, Dir: filepath.Join(dir, "index"), Counter: filepath.Join(dir, "index.opening"),
-		Registry: warg.Sum([]byte("registry")), Log: slog.New(slog.DiscardHandler),
+		FS: durable.OS{}, Database: Badger(databaseIn(dir), log), Counter: filepath.Join(dir, "index.opening"),
+		Registry: warg.Sum([]byte("registry")), Log: log,
 	}
 }
+
+func databaseIn(dir string) string { return filepath.Join(dir, "index") }
 
 func inMemory(t testing.TB) *Index {
 	t.Helper()
 	return open2(t, Options{
-		FS: durable.NewMemory(), Counter: "/index.opening", Registry: warg.Sum([]byte("registry")), Log: slog.New(slog.DiscardHandler),
+		FS: durable.NewMemory(), Database: InMemory(new(kv.Memory)), Counter: "/index.opening", Registry: warg.Sum([]byte("registry")), Log: slog.New(slog.DiscardHandler),
 	})
 }
 
@@ -201,6 +205,19 @@ func TestLargeBatch(t *testing.T) {
 	}
 }
 
+// panicky panics the first times that it is opened.
+type panicky struct {
+	Database
+	times int
+}
+
+func (p *panicky) Open() (kv.Store, error) {
+	if p.times--; p.times >= 0 {
+		panic("damaged table")
+	}
+	return p.Database.Open()
+}
+
 func TestBegunAnew(t *testing.T) {
 	fill := func(t *testing.T) Options {
 		o := onDisk(t.TempDir())
@@ -220,9 +237,10 @@ func TestBegunAnew(t *testing.T) {
 		"one opening did not end":  {func(t *testing.T, o *Options) { counter(t, *o, "1\n") }, 10},
 		"two openings did not end": {func(t *testing.T, o *Options) { counter(t, *o, "2\n") }, 0},
 		"counter is damaged":       {func(t *testing.T, o *Options) { counter(t, *o, "x") }, 0},
+		"opening panics":           {func(_ *testing.T, o *Options) { o.Database = &panicky{o.Database, 1} }, 0},
 		"another registry":         {func(_ *testing.T, o *Options) { o.Registry = warg.Sum(nil) }, 0},
 		"manifest is damaged": {func(t *testing.T, o *Options) {
-			must(t, os.WriteFile(filepath.Join(o.Dir, "MANIFEST"), []byte("no manifest"), 0o600))
+			must(t, os.WriteFile(filepath.Join(filepath.Dir(o.Counter), "index", "MANIFEST"), []byte("no manifest"), 0o600))
 		}, 0},
 	}
 	for name, tt := range cases {
@@ -262,13 +280,12 @@ func TestDamagedValuesAreNoticed(t *testing.T) {
 	}
 	var values [][]byte
 	for _, key := range keys {
-		txn := x.db.NewTransaction(false)
-		item, err := txn.Get(key)
-		must(t, err)
-		v, err := item.ValueCopy(nil)
-		must(t, err)
-		txn.Discard()
-		values = append(values, v)
+		must(t, x.db.View(func(r kv.Reader) error {
+			return r.Read(key, func(v []byte) error {
+				values = append(values, slices.Clone(v))
+				return nil
+			})
+		}))
 	}
 	write := func(key, value []byte) { must(t, x.put(func(put putFunc) error { return put(key, value) })) }
 	for i, key := range keys {

@@ -6,9 +6,8 @@ import (
 	"fmt"
 	"slices"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/entrepot/entrepot/authority/segment"
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -23,34 +22,25 @@ const (
 	keyTree    = 'T'
 )
 
-var errNoKey = errors.New("index has no such key")
-
 // get reads the value of a key and hands it to use, which must not keep it.
 func (x *Index) get(key []byte, use func([]byte) error) error {
 	short, ok := shortKeyOf(key)
 	if !ok {
-		return x.db.View(func(txn *badger.Txn) error { return getIn(txn, key, use) })
+		return x.db.View(func(r kv.Reader) error { return getIn(r, key, use) })
 	}
 	absent, seen := x.absent.look(short)
 	if absent {
-		return errNoKey
+		return kv.ErrNotFound
 	}
-	err := x.db.View(func(txn *badger.Txn) error { return getIn(txn, key, use) })
-	if errors.Is(err, errNoKey) {
+	err := x.db.View(func(r kv.Reader) error { return getIn(r, key, use) })
+	if errors.Is(err, kv.ErrNotFound) {
 		x.absent.keep(short, seen)
 	}
 	return err
 }
 
-func getIn(txn *badger.Txn, key []byte, use func([]byte) error) error {
-	item, err := txn.Get(key)
-	switch {
-	case errors.Is(err, badger.ErrKeyNotFound):
-		return errNoKey
-	case err != nil:
-		return fmt.Errorf("reading index: %w", err)
-	}
-	return item.Value(func(value []byte) error {
+func getIn(r kv.Reader, key []byte, use func([]byte) error) error {
+	return r.Read(key, func(value []byte) error {
 		payload, err := tree.Unseal(key, value)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
@@ -114,7 +104,7 @@ func (x *Index) Log(id warg.LogID, length uint64) (l Log, ok bool, err error) {
 		l, err = decodeLog(b)
 		return err
 	})
-	if errors.Is(err, errNoKey) {
+	if errors.Is(err, kv.ErrNotFound) {
 		return Log{}, false, nil
 	}
 	// Entries above the length are few: one batch at most, or what a crash left.
@@ -140,19 +130,19 @@ func decodeLog(b []byte) (l Log, err error) {
 }
 
 func (x *Index) place(id warg.LogID, place uint32) (p Place, err error) {
-	err = x.db.View(func(txn *badger.Txn) error {
-		p, err = placeIn(txn, id, place)
+	err = x.db.View(func(r kv.Reader) error {
+		p, err = placeIn(r, id, place)
 		return err
 	})
 	return p, err
 }
 
-func placeIn(txn *badger.Txn, id warg.LogID, place uint32) (p Place, err error) {
-	err = getIn(txn, placeKey(id, place), func(b []byte) error {
+func placeIn(r kv.Reader, id warg.LogID, place uint32) (p Place, err error) {
+	err = getIn(r, placeKey(id, place), func(b []byte) error {
 		p, err = decodePlace(b)
 		return err
 	})
-	if errors.Is(err, errNoKey) {
+	if errors.Is(err, kv.ErrNotFound) {
 		err = fmt.Errorf("%w: log %s has no record %d", ErrCorrupt, id, place)
 	}
 	return p, err
@@ -165,9 +155,9 @@ func (x *Index) Places(id warg.LogID, from, to uint32) (list []Place, err error)
 		return nil, nil
 	}
 	list = make([]Place, 0, to-from)
-	err = x.db.View(func(txn *badger.Txn) error {
+	err = x.db.View(func(r kv.Reader) error {
 		for at := from; at < to; at++ {
-			p, err := placeIn(txn, id, at)
+			p, err := placeIn(r, id, at)
 			if err != nil {
 				return err
 			}
@@ -244,7 +234,7 @@ func (x *Index) record(key []byte) (r Record, ok bool, err error) {
 		return err
 	})
 	switch {
-	case errors.Is(err, errNoKey):
+	case errors.Is(err, kv.ErrNotFound):
 		return Record{}, false, nil
 	case err != nil:
 		return Record{}, false, err
@@ -265,7 +255,7 @@ func (x *Index) Released(d warg.Digest) (index uint64, ok bool, err error) {
 		index = binary.BigEndian.Uint64(b)
 		return nil
 	})
-	if errors.Is(err, errNoKey) {
+	if errors.Is(err, kv.ErrNotFound) {
 		return 0, false, nil
 	}
 	return index, err == nil && index < x.tree.Head().Length, err

@@ -2,12 +2,10 @@ package index
 
 import (
 	"encoding/binary"
-	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/entrepot/entrepot/authority/segment"
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -23,29 +21,16 @@ type Entry struct {
 
 type putFunc func(key, value []byte) error
 
-// put runs write with a function that puts framed values into as many
-// transactions as needed, and commits the last.
+// put writes framed values in as many transactions as needed.
 func (x *Index) put(write func(putFunc) error) error {
 	x.absent.begin()
 	defer x.absent.end()
-	txn := x.db.NewTransaction(true)
-	defer func() { txn.Discard() }()
-	err := write(func(key, value []byte) error {
-		x.absent.forget(key)
-		err := txn.Set(key, value)
-		if !errors.Is(err, badger.ErrTxnTooBig) {
-			return err
-		}
-		if err := txn.Commit(); err != nil {
-			return err
-		}
-		txn = x.db.NewTransaction(true)
-		return txn.Set(key, value)
+	return kv.Write(x.db, func(set func(key, value []byte) error) error {
+		return write(func(key, value []byte) error {
+			x.absent.forget(key)
+			return set(key, value)
+		})
 	})
-	if err != nil {
-		return err
-	}
-	return txn.Commit()
 }
 
 func (x *Index) putHeader(put putFunc, segments uint64) error {

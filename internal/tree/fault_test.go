@@ -11,6 +11,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/vlog"
 	"github.com/entrepot/entrepot/warg/vmap"
@@ -54,7 +55,7 @@ func set(t testing.TB, db *badger.DB, key string, value []byte) {
 // useAll does everything that reads the tree and returns the first error. What
 // comes back without one must be right.
 func (m *model) useAll(t *testing.T, db *badger.DB) error {
-	tree, err := Open(db, []byte("r/"), Options{})
+	tree, err := Open(kv.Badger(db), []byte("r/"), Options{})
 	if err != nil {
 		return err
 	}
@@ -172,7 +173,7 @@ func TestSealedDamage(t *testing.T) {
 			changed := bytes.Clone(payload)
 			changed[at] ^= 0x10
 			set(t, db, key, Seal([]byte(key), changed))
-			tree, err := Open(db, []byte("r/"), Options{})
+			tree, err := Open(kv.Badger(db), []byte("r/"), Options{})
 			var u *Update
 			if err == nil {
 				u, err = tree.Prepare(update)
@@ -251,7 +252,7 @@ func TestStale(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	store(t, db, second)
+	store(t, tree.db, second)
 	if err := second.Publish(); err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +310,7 @@ func TestTwoTrees(t *testing.T) {
 	var trees []*Tree
 	var models []*model
 	for _, prefix := range []string{"", "a", "a/", "b"} {
-		tree, err := Open(db, []byte("x/"+prefix+"\x00"), Options{CacheBytes: 1})
+		tree, err := Open(kv.Badger(db), []byte("x/"+prefix+"\x00"), Options{CacheBytes: 1})
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -5,8 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
-
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/vlog"
 	"github.com/entrepot/entrepot/warg/vmap"
@@ -69,7 +68,7 @@ func (t *Tree) recordAt(s *state, length uint64) (record, error) {
 		return err
 	})
 	switch {
-	case errors.Is(err, badger.ErrKeyNotFound):
+	case errors.Is(err, kv.ErrNotFound):
 		return record{}, notFound
 	case err != nil:
 		return record{}, err

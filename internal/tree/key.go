@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/dgraph-io/badger/v4"
+	"github.com/entrepot/entrepot/internal/kv"
 )
 
 // The letters of the kinds of keys.
@@ -45,14 +45,10 @@ func (t *Tree) partKey(id partID) []byte {
 }
 
 // get reads the value of a key and hands the payload to use, which must not keep it.
-// A key that is not there is [badger.ErrKeyNotFound].
+// A key that is not there is [kv.ErrNotFound].
 func (t *Tree) get(key []byte, use func(payload []byte) error) error {
-	return t.db.View(func(txn *badger.Txn) error {
-		item, err := txn.Get(key)
-		if err != nil {
-			return fmt.Errorf("reading %q of the index: %w", key, err)
-		}
-		return item.Value(func(value []byte) error {
+	err := t.db.View(func(r kv.Reader) error {
+		return r.Read(key, func(value []byte) error {
 			payload, err := Unseal(key, value)
 			if err != nil {
 				return err
@@ -60,12 +56,16 @@ func (t *Tree) get(key []byte, use func(payload []byte) error) error {
 			return use(payload)
 		})
 	})
+	if errors.Is(err, kv.ErrNotFound) {
+		return fmt.Errorf("reading %q of the index: %w", key, err)
+	}
+	return err
 }
 
 // need is get for a key that must be there.
 func (t *Tree) need(key []byte, use func(payload []byte) error) error {
 	err := t.get(key, use)
-	if errors.Is(err, badger.ErrKeyNotFound) {
+	if errors.Is(err, kv.ErrNotFound) {
 		return fmt.Errorf("%w: %w", ErrIndexCorrupt, err)
 	}
 	return err

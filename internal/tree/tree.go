@@ -6,9 +6,9 @@ import (
 	"slices"
 	"sync/atomic"
 
-	"github.com/dgraph-io/badger/v4"
 	lru "github.com/hashicorp/golang-lru/v2"
 
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg/vlog"
 	"github.com/entrepot/entrepot/warg/vmap"
 )
@@ -35,7 +35,7 @@ const recordsCached = 1024
 
 // Tree is the trees of one registry. See the package comment for how to use it.
 type Tree struct {
-	db     *badger.DB
+	db     kv.Store
 	prefix []byte
 	state  atomic.Pointer[state] // what readers see; replaced by Publish
 
@@ -64,7 +64,7 @@ type state struct {
 //
 // The database must keep values of [MaxValue] out of its value log. It stays the
 // caller's to close; there is nothing to close in a Tree.
-func Open(db *badger.DB, prefix []byte, opt Options) (*Tree, error) {
+func Open(db kv.Store, prefix []byte, opt Options) (*Tree, error) {
 	t := &Tree{db: db, prefix: slices.Clone(prefix)}
 	if err := t.makeCaches(opt.CacheBytes); err != nil {
 		return nil, err
@@ -75,7 +75,7 @@ func Open(db *badger.DB, prefix []byte, opt Options) (*Tree, error) {
 		return err
 	})
 	switch {
-	case errors.Is(err, badger.ErrKeyNotFound): // empty
+	case errors.Is(err, kv.ErrNotFound): // empty
 	case err != nil:
 		return nil, fmt.Errorf("opening the index: %w", err)
 	}

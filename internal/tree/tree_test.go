@@ -9,6 +9,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/vlog"
 	"github.com/entrepot/entrepot/warg/vmap"
@@ -34,7 +35,7 @@ func openDB(t testing.TB, dir string) *badger.DB {
 
 func mustOpen(t testing.TB, db *badger.DB) *Tree {
 	t.Helper()
-	tree, err := Open(db, []byte("r/"), Options{})
+	tree, err := Open(kv.Badger(db), []byte("r/"), Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,14 +43,10 @@ func mustOpen(t testing.TB, db *badger.DB) *Tree {
 }
 
 // store commits an update as a caller does: many puts, then the head.
-func store(t testing.TB, db *badger.DB, u *Update) {
+func store(t testing.TB, db kv.Store, u *Update) {
 	t.Helper()
 	for _, write := range []func(func(key, value []byte) error) error{u.Write, u.WriteHead} {
-		batch := db.NewWriteBatch()
-		if err := write(batch.Set); err != nil {
-			t.Fatal(err)
-		}
-		if err := batch.Flush(); err != nil {
+		if err := kv.Write(db, write); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -170,7 +167,7 @@ func TestGrowth(t *testing.T) {
 					t.Fatal(err)
 				}
 				m.unpublished(t, u, from)
-				store(t, db, u)
+				store(t, tree.db, u)
 				if err := u.Publish(); err != nil {
 					t.Fatal(err)
 				}

@@ -15,7 +15,9 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/authority"
+	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
 	"github.com/entrepot/entrepot/warg/wargtest"
@@ -110,7 +112,7 @@ func newWorld(t *testing.T) *world {
 	own, err := authority.Open(t.Context(), authority.Options{
 		Dir: "/data/authority", ContentDir: "/data/content", Domain: "own.example", Key: wargtest.Alice(),
 		Adopt: map[string]string{"one": "up.example", "two": "up.example"}, Policy: &authority.Policy{},
-		FS: durable.NewMemory(), IndexInMemory: true, Now: w.now,
+		FS: durable.NewMemory(), Index: index.InMemory(new(kv.Memory)), Now: w.now,
 	})
 	must(t, err)
 	t.Cleanup(func() { must(t, own.Close()) })
