@@ -84,17 +84,17 @@ func TestStoreFails(t *testing.T) {
 	w.refresh()
 	store := w.store.(*memStore)
 	w.publish("test:a", "1.0.0")
-	store.fail = errors.New("disk full")
+	store.Fail(errors.New("disk full"))
 	if err := w.replica.Refresh(t.Context()); err == nil || w.length() != 1 {
 		t.Errorf("refresh: %v, length %d", err, w.length())
 	}
-	store.fail = nil
+	store.Fail(nil)
 	w.refresh()
-	store.fail = errors.New("disk full")
+	store.Fail(errors.New("disk full"))
 	if _, err := w.fetch("test:a"); err == nil {
 		t.Error("records that could not be stored were served")
 	}
-	store.fail = nil
+	store.Fail(nil)
 	w.clock.advance(longestBackoff)
 	if _, err := w.fetch("test:a"); err != nil {
 		t.Error(err)

@@ -9,10 +9,15 @@ import (
 	"testing"
 	"time"
 
+	"github.com/entrepot/entrepot/upstream/memstore"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
 	"github.com/entrepot/entrepot/warg/wargtest"
 )
+
+type memStore = memstore.Store
+
+func newMemStore() *memStore { return memstore.New() }
 
 // clock is a clock that moves when it is told to. It begins after the checkpoints
 // of a wargtest.Memory.

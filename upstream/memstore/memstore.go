@@ -1,9 +1,13 @@
-package upstream
+// Package memstore is a store of a replica in memory, written to be obviously right:
+// for tests, simulations, and for whoever wants to see what a replica asks of its
+// store. It implements upstream.Store.
+package memstore
 
 import (
 	"bytes"
 	"context"
 	"io"
+	"maps"
 	"slices"
 	"sync"
 
@@ -12,9 +16,17 @@ import (
 	"github.com/entrepot/entrepot/warg/vmap"
 )
 
-// memStore is a Store in memory, written to be obviously right.
-type memStore struct {
-	mu      sync.Mutex
+// Store keeps everything in memory. It is safe for concurrent use. Like any store of
+// a replica it may lose what was not synced, see [Store.Crash].
+type Store struct {
+	mu     sync.Mutex
+	*state        // under mu
+	fail   error  // under mu: every write fails with it
+	synced *state // under mu: what a crash leaves
+}
+
+// state is what a store holds.
+type state struct {
 	leaves  []warg.Leaf
 	log     *vlog.Log
 	maps    map[uint64]vmap.Map
@@ -22,31 +34,53 @@ type memStore struct {
 	records map[warg.LogID][]warg.Record
 	names   map[warg.LogID]warg.PackageName
 	content map[warg.Digest][]byte
-	resets  int
-	extends int
-	fail    error // every write fails with it
 }
 
-func newMemStore() *memStore {
-	s := &memStore{content: map[warg.Digest][]byte{}}
+// New returns an empty store.
+func New() *Store { return &Store{state: newState(), synced: newState()} }
+
+func newState() *state {
+	s := &state{content: map[warg.Digest][]byte{}}
 	s.clear()
 	return s
 }
 
-func (s *memStore) clear() {
+// clone copies a state; what it holds is never changed in place.
+func (s *state) clone() *state {
+	c := *s
+	c.leaves, c.maps = slices.Clone(s.leaves), maps.Clone(s.maps)
+	c.records, c.names, c.content = maps.Clone(s.records), maps.Clone(s.names), maps.Clone(s.content)
+	return &c
+}
+
+// Fail makes every write from now on end with an error, or none of them if it is nil.
+func (s *Store) Fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fail = err
+}
+
+// Crash forgets what was put since the last Sync, as a power cut may.
+func (s *Store) Crash() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.state = s.synced.clone()
+}
+
+func (s *state) clear() {
 	s.leaves, s.log, s.last = nil, new(vlog.Log), vmap.Map{}
 	s.maps = map[uint64]vmap.Map{}
 	s.records = map[warg.LogID][]warg.Record{}
 	s.names = map[warg.LogID]warg.PackageName{}
 }
 
-func (s *memStore) Trees() warg.Checkpoint {
+func (s *Store) Trees() warg.Checkpoint {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return warg.Checkpoint{LogLength: s.log.Len(), LogRoot: s.log.Root(), MapRoot: s.last.Root()}
 }
 
-func (s *memStore) Extend(_ context.Context, leaves []warg.Leaf, accept func(warg.Checkpoint) error) error {
+func (s *Store) Extend(_ context.Context, leaves []warg.Leaf, accept func(warg.Checkpoint) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	log := new(vlog.Log)
@@ -67,18 +101,17 @@ func (s *memStore) Extend(_ context.Context, leaves []warg.Leaf, accept func(war
 	}
 	s.leaves, s.log, s.last = append(s.leaves, leaves...), log, next
 	s.maps[log.Len()] = next
-	s.extends++
 	return nil
 }
 
-func (s *memStore) HasLength(length uint64) (bool, error) {
+func (s *Store) HasLength(length uint64) (bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	_, ok := s.maps[length]
 	return ok, nil
 }
 
-func (s *memStore) Ledger(start uint64, limit int) ([]byte, error) {
+func (s *Store) Ledger(start uint64, limit int) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var b []byte
@@ -88,7 +121,7 @@ func (s *memStore) Ledger(start uint64, limit int) ([]byte, error) {
 	return b, nil
 }
 
-func (s *memStore) ProveInclusion(length uint64, indexes []uint64) (warg.InclusionProof, error) {
+func (s *Store) ProveInclusion(length uint64, indexes []uint64) (warg.InclusionProof, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for _, i := range indexes {
@@ -122,7 +155,7 @@ func (s *memStore) ProveInclusion(length uint64, indexes []uint64) (warg.Inclusi
 	return warg.InclusionProof{Log: log.Encode(), Map: bundle.Encode()}, nil
 }
 
-func (s *memStore) ProveConsistency(from, to uint64) ([]byte, error) {
+func (s *Store) ProveConsistency(from, to uint64) ([]byte, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	switch {
@@ -139,7 +172,7 @@ func (s *memStore) ProveConsistency(from, to uint64) ([]byte, error) {
 }
 
 // positions returns the indexes of a log's leaves.
-func (s *memStore) positions(log warg.LogID) []uint64 {
+func (s *state) positions(log warg.LogID) []uint64 {
 	var at []uint64
 	for i, l := range s.leaves {
 		if l.LogID == log {
@@ -149,13 +182,13 @@ func (s *memStore) positions(log warg.LogID) []uint64 {
 	return at
 }
 
-func (s *memStore) Log(log warg.LogID) (leaves, held uint64, err error) {
+func (s *Store) Log(log warg.LogID) (leaves, held uint64, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return uint64(len(s.positions(log))), uint64(len(s.records[log])), nil
 }
 
-func (s *memStore) Position(log warg.LogID, n uint64) (uint64, warg.RecordID, bool, error) {
+func (s *Store) Position(log warg.LogID, n uint64) (uint64, warg.RecordID, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := s.positions(log)
@@ -165,7 +198,7 @@ func (s *memStore) Position(log warg.LogID, n uint64) (uint64, warg.RecordID, bo
 	return at[n], s.leaves[at[n]].RecordID, true, nil
 }
 
-func (s *memStore) Find(log warg.LogID, id warg.RecordID) (n, index uint64, ok bool, err error) {
+func (s *Store) Find(log warg.LogID, id warg.RecordID) (n, index uint64, ok bool, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for n, i := range s.positions(log) {
@@ -176,7 +209,7 @@ func (s *memStore) Find(log warg.LogID, id warg.RecordID) (n, index uint64, ok b
 	return 0, 0, false, nil
 }
 
-func (s *memStore) FindToken(log warg.LogID, token string) (uint64, bool, error) {
+func (s *Store) FindToken(log warg.LogID, token string) (uint64, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for n, r := range s.records[log] {
@@ -187,7 +220,7 @@ func (s *memStore) FindToken(log warg.LogID, token string) (uint64, bool, error)
 	return 0, false, nil
 }
 
-func (s *memStore) Records(log warg.LogID, n uint64, limit int) ([]warg.Record, error) {
+func (s *Store) Records(log warg.LogID, n uint64, limit int) ([]warg.Record, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	all := s.records[log]
@@ -197,7 +230,7 @@ func (s *memStore) Records(log warg.LogID, n uint64, limit int) ([]warg.Record, 
 	return slices.Clone(all[n:min(uint64(len(all)), n+uint64(limit))]), nil
 }
 
-func (s *memStore) PutRecords(log warg.LogID, n uint64, records []warg.Record) error {
+func (s *Store) PutRecords(log warg.LogID, n uint64, records []warg.Record) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.fail != nil {
@@ -207,7 +240,7 @@ func (s *memStore) PutRecords(log warg.LogID, n uint64, records []warg.Record) e
 	return nil
 }
 
-func (s *memStore) PutLogs(first []uint64, logs []warg.LogRecords) error {
+func (s *Store) PutLogs(first []uint64, logs []warg.LogRecords) error {
 	for i, l := range logs {
 		if err := s.PutRecords(l.LogID, first[i], l.Records); err != nil {
 			return err
@@ -216,21 +249,21 @@ func (s *memStore) PutLogs(first []uint64, logs []warg.LogRecords) error {
 	return nil
 }
 
-func (s *memStore) Name(log warg.LogID) (warg.PackageName, bool, error) {
+func (s *Store) Name(log warg.LogID) (warg.PackageName, bool, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	name, ok := s.names[log]
 	return name, ok, nil
 }
 
-func (s *memStore) PutName(log warg.LogID, name warg.PackageName) error {
+func (s *Store) PutName(log warg.LogID, name warg.PackageName) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.names[log] = name
 	return s.fail
 }
 
-func (s *memStore) PutNames(names []warg.PackageName) error {
+func (s *Store) PutNames(names []warg.PackageName) error {
 	for _, name := range names {
 		if err := s.PutName(name.LogID(), name); err != nil {
 			return err
@@ -239,11 +272,11 @@ func (s *memStore) PutNames(names []warg.PackageName) error {
 	return nil
 }
 
-type memContent struct{ *bytes.Reader }
+type openContent struct{ *bytes.Reader }
 
-func (memContent) Close() error { return nil }
+func (openContent) Close() error { return nil }
 
-func (s *memStore) StatContent(d warg.Digest) (warg.ContentInfo, error) {
+func (s *Store) StatContent(d warg.Digest) (warg.ContentInfo, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, ok := s.content[d]
@@ -253,17 +286,17 @@ func (s *memStore) StatContent(d warg.Digest) (warg.ContentInfo, error) {
 	return warg.ContentInfo{Digest: d, Size: int64(len(b))}, nil
 }
 
-func (s *memStore) OpenContent(d warg.Digest) (warg.Content, error) {
+func (s *Store) OpenContent(d warg.Digest) (warg.Content, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	b, ok := s.content[d]
 	if !ok {
 		return nil, warg.NotFound(warg.KindContentNotFound, d)
 	}
-	return memContent{bytes.NewReader(b)}, nil
+	return openContent{bytes.NewReader(b)}, nil
 }
 
-func (s *memStore) PutContent(_ context.Context, d warg.Digest, body io.Reader, limit int64) error {
+func (s *Store) PutContent(_ context.Context, d warg.Digest, body io.Reader, limit int64) error {
 	b, err := io.ReadAll(io.LimitReader(body, limit+1))
 	if err != nil {
 		return err
@@ -280,12 +313,17 @@ func (s *memStore) PutContent(_ context.Context, d warg.Digest, body io.Reader, 
 	return s.fail
 }
 
-func (s *memStore) Sync() error { return nil }
+// Sync makes what was put so far survive [Store.Crash].
+func (s *Store) Sync() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.synced = s.state.clone()
+	return nil
+}
 
-func (s *memStore) Reset() error {
+func (s *Store) Reset() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clear()
-	s.resets++
 	return nil
 }
