@@ -88,6 +88,11 @@ func openTrusted(fsys durable.FS, dir, domain string, log *slog.Logger) (*truste
 	if err := durable.MkdirAll(fsys, dir); err != nil {
 		return nil, fmt.Errorf("making directory of upstream `%s`: %w", domain, err)
 	}
+	// A head that a killed process left is served from now on, so it must not go back
+	// with a power cut.
+	if err := fsys.SyncDir(dir); err != nil {
+		return nil, fmt.Errorf("opening directory of upstream `%s`: %w", domain, err)
+	}
 	if err := t.readHead(); err != nil {
 		return nil, fmt.Errorf("reading head of upstream `%s`: %w", domain, err)
 	}

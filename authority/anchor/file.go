@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
@@ -33,8 +34,12 @@ func NewFile(fsys durable.FS, path, holder string) *File {
 // Path returns the file's name.
 func (f *File) Path() string { return f.path }
 
-// Load reads the anchor. The error is [fs.ErrNotExist] if there is none.
+// Load reads the anchor. The error is [fs.ErrNotExist] if there is none. What it
+// returns is durable: a process that was killed may have left one that is not.
 func (f *File) Load() (Anchor, error) {
+	if err := f.fs.SyncDir(filepath.Dir(f.path)); err != nil {
+		return Anchor{}, fmt.Errorf("reading anchor %s: %w", f.path, err)
+	}
 	b, err := durable.ReadFile(f.fs, f.path, maxFile)
 	if err != nil {
 		return Anchor{}, fmt.Errorf("reading anchor %s: %w", f.path, err)

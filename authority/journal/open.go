@@ -34,6 +34,9 @@ func damage(format string, args ...any) error { return &Damage{fmt.Errorf(format
 func Open(dir *segment.Dir, registry warg.Digest, anchored uint64) (*Journal, error) {
 	j := &Journal{dir: dir, registry: registry, anchored: anchored, next: 1, readers: map[uint64]*segment.Reader{}}
 	numbers, err := dir.List()
+	if err == nil {
+		err = dir.Settle()
+	}
 	if err != nil {
 		return nil, fmt.Errorf("listing segments: %w", err)
 	}

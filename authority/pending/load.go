@@ -14,6 +14,9 @@ func (l *Log) load(visit func(Entry) error) error {
 	if err != nil {
 		return err
 	}
+	if err := l.o.Dir.Settle(); err != nil {
+		return err
+	}
 	numbers, err = l.dropUnfinished(numbers)
 	if err != nil {
 		return err
@@ -161,7 +164,9 @@ func (l *Log) resume(number uint64, visit func(Entry) error) error {
 	}
 	l.open = s
 	if c.carried {
-		return nil
+		// What was reported counts from now on: publishers are told about it. A process
+		// that was killed may have written it and not synced it.
+		return s.Sync()
 	}
 	return l.append(s, [][]byte{Entry{Kind: carried}.encode()})
 }

@@ -116,6 +116,10 @@ func (d *Dir) name(name string) error {
 	return d.step("segDirSynced")
 }
 
+// Settle makes the names of the segments durable that a killed process may have left
+// without.
+func (d *Dir) Settle() error { return d.FS.SyncDir(d.Path) }
+
 func (d *Dir) step(name string) error {
 	if d.Step == nil {
 		return nil

@@ -9,6 +9,8 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"golang.org/x/sync/errgroup"
+
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -81,14 +83,27 @@ func Open(o Options) (*Store, error) {
 	if err != nil {
 		return nil, fmt.Errorf("opening content store: %w", err)
 	}
-	for _, e := range entries {
-		s.dirs[e.Name()] = e.IsDir()
-	}
-	// A crash may have come between making a fan-out directory and syncing its name.
-	if err := o.FS.SyncDir(o.Dir); err != nil {
+	// A process may have been killed between making a name and syncing its directory.
+	// This one counts on what it sees, so what it sees has to be durable.
+	if err := s.syncNames(entries); err != nil {
 		return nil, fmt.Errorf("opening content store: %w", err)
 	}
 	return s, nil
+}
+
+// syncNames makes all names durable, and notes the fan-out directories there are.
+func (s *Store) syncNames(entries []fs.DirEntry) error {
+	if err := s.fs.SyncDir(s.dir); err != nil {
+		return err
+	}
+	var group errgroup.Group
+	group.SetLimit(maxSyncs)
+	for _, e := range entries {
+		if s.dirs[e.Name()] = e.IsDir(); e.IsDir() {
+			group.Go(func() error { return s.fs.SyncDir(filepath.Join(s.dir, e.Name())) })
+		}
+	}
+	return group.Wait()
 }
 
 func (s *Store) clean(tmp string) error {

@@ -66,13 +66,21 @@ func writeTemp(fsys FS, tmp string, content []byte, step func(Stage) error) (err
 }
 
 // MkdirAll makes a directory and its missing parents, each durable before the
-// next is made.
+// next is made. One that is there is made durable as well: who made it may have been
+// killed before he came to that.
 func MkdirAll(fsys FS, name string) error {
+	parent := filepath.Dir(name)
 	exists, err := Exists(fsys, name)
-	if err != nil || exists {
+	switch {
+	case err != nil:
+		return err
+	case exists:
+		err := fsys.SyncDir(parent)
+		if errors.Is(err, fs.ErrPermission) {
+			return nil // it was not made by us
+		}
 		return err
 	}
-	parent := filepath.Dir(name)
 	if parent == name {
 		return fmt.Errorf("making directory %s: it has no parent", name)
 	}
