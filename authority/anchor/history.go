@@ -87,7 +87,13 @@ func OpenHistory(fsys durable.FS, path string, registry warg.Digest) (*History, 
 		return nil, err
 	}
 	h := &History{path: path, file: f}
-	if err := h.open(registry); err != nil {
+	// The last block may have been written by a process that was killed before it
+	// synced it. The next one must not reach the disk before it.
+	err = f.Datasync()
+	if err == nil {
+		err = h.open(registry)
+	}
+	if err != nil {
 		return nil, errors.Join(err, f.Close())
 	}
 	return h, nil
