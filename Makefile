@@ -57,6 +57,11 @@ fuzz:
 		done; \
 	done
 
+## sim: the deterministic simulation: SEEDS=n many seeds from FIRST on, or SEED=n one, with its story
+.PHONY: sim
+sim:
+	SIM_SEEDS=$(or $(SEEDS),10000) SIM_FIRST=$(FIRST) SIM_SEED=$(SEED) go test -count=1 -timeout 24h -v -run TestSimulation$$ ./internal/sim
+
 ## bench: ours beside the reference in one run; BENCH='-only reads' and other flags of internal/bench
 .PHONY: bench
 bench: build

@@ -85,26 +85,44 @@ func (r *Replica) checkLength(v *view, length uint64) error {
 	return nil
 }
 
-// needRecords sees to it that the records which a request asks for are held.
+// needRecords sees to it that the records which a request asks for are held. It looks
+// again after it has waited: somebody who began earlier may have fetched no further
+// than the view of that time.
 func (r *Replica) needRecords(ctx context.Context, v *view, req warg.LogsRequest, limit int) error {
-	var wanted []warg.LogID
-	for _, c := range req.Packages {
-		known, complete, err := r.holds(c, req.LogLength, limit)
+	for first := true; ; first = false {
+		wanted, err := r.notHeld(req, limit)
 		if err != nil {
 			return err
 		}
-		if !known || c.LogID == warg.OperatorLogID {
-			return warg.NotFound(warg.KindLogNotFound, c.LogID) // the ledger says so; nobody needs to be asked
+		if first {
+			for i := range req.Packages {
+				r.counts.looked(HoldingRecords, i >= len(wanted))
+			}
 		}
-		r.counts.looked(HoldingRecords, complete)
+		if len(wanted) == 0 {
+			return nil
+		}
+		if err := r.fetchLogs(ctx, v, wanted); err != nil {
+			return err
+		}
+	}
+}
+
+// notHeld returns the logs of which a request asks for records that are not held.
+func (r *Replica) notHeld(req warg.LogsRequest, limit int) (wanted []warg.LogID, err error) {
+	for _, c := range req.Packages {
+		known, complete, err := r.holds(c, req.LogLength, limit)
+		if err != nil {
+			return nil, err
+		}
+		if !known || c.LogID == warg.OperatorLogID {
+			return nil, warg.NotFound(warg.KindLogNotFound, c.LogID) // the ledger says so; nobody needs to be asked
+		}
 		if !complete {
 			wanted = append(wanted, c.LogID)
 		}
 	}
-	if len(wanted) == 0 {
-		return nil
-	}
-	return r.fetchLogs(ctx, v, wanted)
+	return wanted, nil
 }
 
 // holds reports whether a log has a record below a length, and whether the next limit

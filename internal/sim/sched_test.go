@@ -22,7 +22,8 @@ type scheduler struct {
 	mu     sync.Mutex
 	parked []*parked
 	nth    map[string]uint64 // under mu: how often a point was come by
-	story  []string          // under mu
+	told   []string          // under mu: since the last step
+	story  []string          // under mu: of all steps before
 }
 
 // parked is a goroutine that waits to go on.
@@ -37,11 +38,19 @@ func newScheduler(seed uint64) *scheduler {
 	return &scheduler{seed: seed, rnd: rand.New(rand.NewPCG(seed, 0)), nth: map[string]uint64{}}
 }
 
-// tell adds a line to the story.
+// tell adds a line to the story. What several goroutines tell in one step is sorted:
+// in which order they came to it means nothing.
 func (s *scheduler) tell(format string, args ...any) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.story = append(s.story, fmt.Sprintf(format, args...))
+	s.told = append(s.told, fmt.Sprintf(format, args...))
+}
+
+// turnPage ends a step of the story. The caller holds mu.
+func (s *scheduler) turnPage() {
+	slices.Sort(s.told)
+	s.story = append(s.story, s.told...)
+	s.told = nil
 }
 
 // chance draws for a point: a number that depends on the seed, the point, and how
@@ -74,6 +83,7 @@ func (s *scheduler) waiting() []*parked {
 	synctest.Wait()
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.turnPage()
 	slices.SortFunc(s.parked, func(a, b *parked) int {
 		if c := strings.Compare(a.point, b.point); c != 0 {
 			return c

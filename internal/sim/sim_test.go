@@ -142,7 +142,7 @@ func (w *world) over() {
 	}
 	go func() { _ = w.mirror.Close() }()
 	w.sched.bury(nil)
-	synctest.Wait()
+	w.sched.waiting()
 }
 
 // step draws what happens next.

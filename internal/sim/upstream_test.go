@@ -87,7 +87,8 @@ func (s *stranger) readPackage(ctx context.Context, l *life, p *wargtest.Package
 	if err != nil || len(got.Packages) != 1 || len(want.Packages[0].Records) != len(got.Packages[0].Records) {
 		s.w.judge.mu.Lock()
 		defer s.w.judge.mu.Unlock()
-		s.w.judge.wrong("the upstream through us has another log of %s at length %d: %v", p.Name(), length, err)
+		s.w.judge.wrong("the upstream through us has %d records of %s at length %d, not %d: %v",
+			len(got.Packages[0].Records), p.Name(), length, len(want.Packages[0].Records), err)
 		return
 	}
 	for i, r := range got.Packages[0].Records {
