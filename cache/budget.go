@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/dgraph-io/badger/v4"
@@ -30,10 +31,12 @@ type budget struct {
 	order *list.List // of *use, the last used first
 	uses  map[warg.Digest]*list.Element
 
-	pins   map[warg.Digest]struct{} // content that is pinned, whether it is here or not
+	pins   map[warg.Digest][]pinner // who has content pinned, whether it is here or not
 	pinned map[warg.Digest]int64    // sizes of what is pinned and here
 
 	pinnedBytes int64 // the sum of pinned
+
+	drops atomic.Uint64 // how many contents were deleted, or are being
 }
 
 type use struct {
@@ -45,7 +48,7 @@ type use struct {
 func newBudget() *budget {
 	return &budget{
 		order: list.New(), uses: make(map[warg.Digest]*list.Element),
-		pins: make(map[warg.Digest]struct{}), pinned: make(map[warg.Digest]int64),
+		pins: make(map[warg.Digest][]pinner), pinned: make(map[warg.Digest]int64),
 	}
 }
 
@@ -64,7 +67,7 @@ func (b *budget) size(d warg.Digest) (int64, bool) {
 func (b *budget) touch(d warg.Digest, size int64, now time.Time) bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if _, ok := b.pins[d]; ok {
+	if len(b.pins[d]) > 0 {
 		_, held := b.pinned[d]
 		b.hold(d, size)
 		return !held
@@ -107,15 +110,18 @@ func (b *budget) forget(d warg.Digest) {
 	}
 }
 
-// victim returns the content used longest ago, if there is too much; never the one
-// used last.
+// victim takes the content used longest ago out of the account, if there is too much;
+// never the one used last. Whoever pins it from now on finds that it is not here.
 func (b *budget) victim(limit int64) (victim *use, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.total <= limit || b.order.Len() < 2 {
 		return nil, false
 	}
-	return b.order.Back().Value.(*use), true
+	victim = b.order.Back().Value.(*use)
+	b.drops.Add(1)
+	b.forget(victim.digest)
+	return victim, true
 }
 
 func useKey(d warg.Digest) []byte { return append([]byte{kindUse}, d[:]...) }
@@ -142,26 +148,63 @@ func (c *Cache) writeUse(d warg.Digest, size int64) error {
 	return nil
 }
 
-// added notes new content and evicts what was used longest ago until everything
-// fits again.
-func (c *Cache) added(d warg.Digest, size int64) error {
+// added notes new content and makes room for it. drops is what the account said
+// before the content was put: if something was deleted since, it may have been this.
+func (c *Cache) added(d warg.Digest, size int64, drops uint64) error {
 	if err := c.writeUse(d, size); err != nil {
 		return err
 	}
+	c.fit()
+	if c.budget.drops.Load() == drops || c.there(d) {
+		return nil
+	}
+	c.budget.remove(d)
+	return warg.Errorf(warg.KindUnavailable, "content `%s` was evicted while it was put", d)
+}
+
+// fit evicts what was used longest ago until everything that is not pinned fits.
+func (c *Cache) fit() {
+	c.deleting.Lock()
+	defer c.deleting.Unlock()
 	for {
 		victim, ok := c.budget.victim(c.o.MaxContent)
 		if !ok {
-			return nil
+			return
 		}
 		c.counts.evictions.Add(1)
 		c.counts.evictedBytes.Add(victim.size)
-		c.drop(victim.digest)
+		c.delete(victim.digest)
 	}
+}
+
+// there reports whether content is in the database or a file, once nothing is being
+// deleted.
+func (c *Cache) there(d warg.Digest) bool {
+	c.deleting.Lock()
+	defer c.deleting.Unlock()
+	found := false
+	err := c.db.View(func(txn *badger.Txn) (err error) {
+		_, found, err = get(txn, blobKey(d))
+		return err
+	})
+	if err == nil && found {
+		return true
+	}
+	_, err = os.Stat(c.filePath(d))
+	return err == nil
 }
 
 // drop deletes content. A reader that has it open goes on reading.
 func (c *Cache) drop(d warg.Digest) {
+	c.deleting.Lock()
+	defer c.deleting.Unlock()
+	c.budget.drops.Add(1)
 	c.budget.remove(d)
+	c.delete(d)
+}
+
+// delete deletes content that is not in the account. The caller holds the lock.
+func (c *Cache) delete(d warg.Digest) {
 	c.hot.remove(d)
 	err := c.db.Update(func(txn *badger.Txn) error {
 		return errors.Join(txn.Delete(blobKey(d)), txn.Delete(useKey(d)))

@@ -43,6 +43,8 @@ type Cache struct {
 	mu      sync.Mutex // guards registries and the drawing of numbers
 	open    map[string]*Registry
 	sweeper sync.WaitGroup
+
+	deleting sync.Mutex // held while content is deleted
 }
 
 // Names below the cache's directory.

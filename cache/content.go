@@ -125,6 +125,7 @@ func (r *Registry) PutContent(ctx context.Context, d warg.Digest, body io.Reader
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	drops := r.c.budget.drops.Load()
 	head, err := io.ReadAll(io.LimitReader(body, maxInline+1))
 	size := int64(len(head))
 	switch {
@@ -140,7 +141,7 @@ func (r *Registry) PutContent(ctx context.Context, d warg.Digest, body io.Reader
 	if err := r.c.db.Update(func(txn *badger.Txn) error { return txn.Set(key, tree.Seal(key, nil)) }); err != nil {
 		return fmt.Errorf("storing content: %w", err)
 	}
-	return r.c.added(d, size)
+	return r.c.added(d, size, drops)
 }
 
 func (c *Cache) putInline(d warg.Digest, b []byte, limit int64) error {

@@ -27,7 +27,8 @@
 //	C sum:16 digest:32       the registry with that domain has the content; empty
 //	B digest:32              content of at most 64 KiB
 //	U digest:32              size:8 and time:8 of the last use of content, for eviction
-//	P digest:32              the content is never evicted; empty
+//	P digest:32 sum:16 why:1 the registry with that domain has the content pinned, so it is never evicted;
+//	                         why is i for an import, p for the plan of its mirror; empty
 //
 // # Values
 //

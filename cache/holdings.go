@@ -17,6 +17,8 @@ type Holdings struct {
 	Records      int64 // of the operator log as well
 	Contents     int64
 	ContentBytes int64 // some of it may be held for other registries too
+	Pinned       int64 // of Contents: never evicted
+	PinnedBytes  int64 // of those
 }
 
 // Holdings counts what is held. It reads a key for each log and each content, so it
@@ -43,8 +45,14 @@ func (r *Registry) Holdings(ctx context.Context) (h Holdings, err error) {
 			if len(key) != len(r.scope)+warg.DigestSize {
 				return nil
 			}
-			if size, held := r.c.budget.size(warg.Digest(key[len(r.scope):])); held {
-				h.Contents, h.ContentBytes = h.Contents+1, h.ContentBytes+size
+			digest := warg.Digest(key[len(r.scope):])
+			size, held := r.c.budget.size(digest)
+			if !held {
+				return nil
+			}
+			h.Contents, h.ContentBytes = h.Contents+1, h.ContentBytes+size
+			if r.c.budget.isPinned(digest) {
+				h.Pinned, h.PinnedBytes = h.Pinned+1, h.PinnedBytes+size
 			}
 			return nil
 		})

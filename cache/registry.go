@@ -40,8 +40,7 @@ func (c *Cache) Registry(domain string) (*Registry, error) {
 	if r, ok := c.open[domain]; ok {
 		return r, nil
 	}
-	sum := warg.Sum([]byte(domain))
-	r := &Registry{c: c, domain: domain, scope: append([]byte{kindScope}, sum[:sumLen]...)}
+	r := &Registry{c: c, domain: domain, scope: scopeOf(domain)}
 	seen, err := lru.New[warg.Digest, struct{}](seenDigests)
 	if err != nil {
 		return nil, err
@@ -64,6 +63,12 @@ func (c *Cache) Registry(domain string) (*Registry, error) {
 	}
 	c.open[domain] = r
 	return r, nil
+}
+
+// scopeOf returns the prefix of the keys that say what content a registry has.
+func scopeOf(domain string) []byte {
+	sum := warg.Sum([]byte(domain))
+	return append([]byte{kindScope}, sum[:sumLen]...)
 }
 
 func domainKey(domain string) []byte { return append([]byte{kindDomain}, domain...) }

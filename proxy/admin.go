@@ -71,6 +71,8 @@ type MirrorStatus struct {
 	Records      int64 `json:"records"`
 	Contents     int64 `json:"contents"`
 	ContentBytes int64 `json:"contentBytes"`
+	Pinned       int64 `json:"pinnedContents"` // of Contents: never evicted
+	PinnedBytes  int64 `json:"pinnedBytes"`    // of those
 }
 
 const (
@@ -138,7 +140,7 @@ func adminCalls() []adminCall {
 		{"POST /admin/namespaces", `{"namespace":"…"}`, `{"status":"defined"}`, "define a namespace; with `registry` as well: import it from there", reply((*admin).addNamespace)},
 		{"POST /admin/operators/grant", `{"key":"ecdsa-p256:…","permissions":["commit"]}`, `{"status":"granted"}`, "let a key act for the registry", reply((*admin).grantOperator)},
 		{"POST /admin/operators/revoke", `{"keyId":"sha256:…","permissions":["commit"]}`, `{"status":"revoked"}`, "take permissions from a key", reply((*admin).revokeOperator)},
-		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
+		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1,"pinnedContents":1,"pinnedBytes":1}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
 		{"POST /admin/mirrors/sync", `{"domains":["…"]}`, `{"domain":"…","stage":"…","done":1,"total":2}`,
 			"fill replicas, all if none is named; one JSON object a line while it works, the last `{\"status\":\"ok\"}` or `{\"error\":\"…\",\"code\":502}`", (*admin).syncing},
 		{"POST /admin/archive/export", `{"domains":["…"],"own":false,"packages":["…"]} and a stub, framed`, "an archive; how it ended in the trailer " + TrailerArchive,

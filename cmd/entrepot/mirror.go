@@ -47,7 +47,13 @@ type mirrorStatusCmd struct {
 }
 
 func (mirrorStatusCmd) Help() string {
-	return "Example:\n\n    entrepot mirror status\n"
+	return `Bytes are of content; pinned are those of them that are never evicted, because the
+plan of the mirror asks for them or they were imported from an archive.
+
+Example:
+
+    entrepot mirror status
+`
 }
 
 func (c mirrorStatusCmd) Run(ctx context.Context, p *process) error {
@@ -73,10 +79,10 @@ func (p *process) printMirrors(ctx context.Context, ops proxy.Admin, j jsonFlag,
 			fmt.Fprintln(w, "no upstream registries are configured")
 			return
 		}
-		fmt.Fprintln(w, "registry\tstate\tverified\tleaves\tpackages\trecords\tcontents\tbytes\tlast error")
+		fmt.Fprintln(w, "registry\tstate\tverified\tleaves\tpackages\trecords\tcontents\tbytes\tpinned\tlast error")
 		for _, m := range shown {
-			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%s\n", m.Domain, m.State, ago(p.now(), m.VerifiedAt),
-				m.LogLength, m.Packages, m.Records, m.Contents, m.ContentBytes, m.LastError)
+			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m.Domain, m.State, ago(p.now(), m.VerifiedAt),
+				m.LogLength, m.Packages, m.Records, m.Contents, m.ContentBytes, m.PinnedBytes, m.LastError)
 		}
 	})
 }

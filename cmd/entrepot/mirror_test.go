@@ -56,7 +56,7 @@ func TestMirrors(t *testing.T) {
 		t.Errorf("got %q", out)
 	}
 	if s := mirrorStatus(t, front); s.State != proxy.StateOK || s.LogLength != 3 || s.LastError != "" ||
-		s.Packages != 2 || s.Records != 3 || s.Contents != 2 || s.ContentBytes == 0 {
+		s.Packages != 2 || s.Records != 3 || s.Contents != 2 || s.ContentBytes == 0 || s.Pinned != 2 || s.PinnedBytes != s.ContentBytes {
 		t.Errorf("after the first filling: %+v", s)
 	}
 	if r := front.run(t, "mirror", "sync", "nobody.example"); r.code != exitFailed || !strings.Contains(r.stderr, "`nobody.example` is not an upstream here; there are: up.example") {
@@ -82,6 +82,40 @@ func TestMirrors(t *testing.T) {
 	if s := mirrorStatus(t, front); s.LogLength != 3 {
 		t.Errorf("without a server: %+v", s)
 	}
+}
+
+// TestPinsFollowThePlan: what the plan asks for is pinned, in the range of versions
+// that it asks for, until the configuration does not ask for it any more.
+func TestPinsFollowThePlan(t *testing.T) {
+	up, front := behind(t, `mirror = "full"`)
+	pinned := func(want int64) {
+		t.Helper()
+		if s := mirrorStatus(t, front); s.Contents != 2 || s.Pinned != want {
+			t.Errorf("%d of %d contents are pinned, want %d of 2", s.Pinned, s.Contents, want)
+		}
+	}
+	plan := func(line string) {
+		t.Helper()
+		text := front.read(t, "entrepot.toml")
+		front.write(t, "entrepot.toml", text[:strings.LastIndex(strings.TrimSpace(text), "\n")+1]+line+"\n")
+	}
+	home := front.serve(t)
+	front.ok(t, "mirror", "sync")
+	pinned(2)
+	home.end(t)
+	pinned(2)
+
+	plan(`mirror_packages = ["local:tool@^1", "local:other@^2"]`)
+	home = front.serve(t)
+	front.ok(t, "mirror", "sync")
+	pinned(1)
+	home.end(t)
+
+	up.end(t) // nobody needs to be asked about a plan that is gone
+	plan(`mirror = "on-demand"`)
+	home = front.serve(t)
+	pinned(0)
+	home.end(t)
 }
 
 func TestMirrorWithoutServer(t *testing.T) {

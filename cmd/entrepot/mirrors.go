@@ -61,8 +61,9 @@ const minFill = 10 * time.Second
 // start fills upstreams that have a plan, now and again whenever their checkpoint is
 // old. An upstream that fails is asked again no sooner than one that does not.
 func (m *mirrors) start() {
+	m.releasePins()
 	for _, u := range m.site.conf.Upstreams {
-		if u.Offline || u.Mirror != "full" && len(u.MirrorPackages) == 0 {
+		if u.Offline || !hasPlan(u) {
 			continue
 		}
 		m.work.Go(func() {
@@ -78,6 +79,26 @@ func (m *mirrors) start() {
 				}
 			}
 		})
+	}
+}
+
+func hasPlan(u config.Upstream) bool { return u.Mirror == "full" || len(u.MirrorPackages) > 0 }
+
+// releasePins lets go of content that was kept for plans which are not in the
+// configuration any more. Of an offline registry everything stays, as nothing of it
+// could be had again; what a plan only asks less for is released by its next filling.
+func (m *mirrors) releasePins() {
+	if m.site.cache == nil {
+		return
+	}
+	var planned []string
+	for _, u := range m.site.conf.Upstreams {
+		if u.Offline || hasPlan(u) {
+			planned = append(planned, u.Domain)
+		}
+	}
+	if err := m.site.cache.ReleasePlans(planned); err != nil {
+		m.site.log.Warn("pinned content could not be released", "error", err)
 	}
 }
 
@@ -104,6 +125,7 @@ func (m *mirrors) fill(ctx context.Context, u config.Upstream, progress func(mir
 	if err != nil {
 		return err
 	}
+	plan.Pins = m.site.stores[u.Domain].Planned()
 	m.mu.Lock()
 	from := m.done[u.Domain]
 	m.mu.Unlock()
@@ -158,6 +180,8 @@ func (m *mirrors) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, error
 			Records:        held.Records,
 			Contents:       held.Contents,
 			ContentBytes:   held.ContentBytes,
+			Pinned:         held.Pinned,
+			PinnedBytes:    held.PinnedBytes,
 		})
 	}
 	return all, nil

@@ -29,6 +29,17 @@ type Replica interface {
 type Plan struct {
 	Everything bool      // all packages with all content
 	Packages   []Package // else these
+	Pins       Pins      // keeps the content from being evicted; nil = it may be
+}
+
+// Pins is what keeps content of a plan. Both methods are called from several
+// goroutines.
+type Pins interface {
+	// Pin keeps content from now on, whether it is here already or comes later.
+	Pin(digest warg.Digest) error
+	// Release lets go of all content that was pinned for the plan before and is not to
+	// be kept any more.
+	Release(keep func(digest warg.Digest) bool) error
 }
 
 // Package is a package of a plan.
@@ -83,6 +94,15 @@ func Sync(ctx context.Context, r Replica, plan Plan, from uint64, progress func(
 	}
 	if err := s.contents(ctx, wanted); err != nil {
 		return from, err
+	}
+	if plan.Pins != nil && from == 0 {
+		keep := make(map[warg.Digest]bool, len(wanted))
+		for _, digest := range wanted {
+			keep[digest] = true
+		}
+		if err := plan.Pins.Release(func(d warg.Digest) bool { return keep[d] }); err != nil {
+			return from, err
+		}
 	}
 	return s.length, nil
 }
@@ -211,10 +231,15 @@ func releases(rec warg.Record, found func(pkglog.Release)) error {
 	return nil
 }
 
-// contents has content fetched.
+// contents has content pinned and fetched.
 func (s *filling) contents(ctx context.Context, wanted []warg.Digest) error {
 	s.begin("content", len(wanted))
 	return each(ctx, len(wanted), func(ctx context.Context, i int) error {
+		if s.plan.Pins != nil {
+			if err := s.plan.Pins.Pin(wanted[i]); err != nil {
+				return err
+			}
+		}
 		_, err := s.r.Stat(ctx, wanted[i])
 		if err != nil && !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
 			return err

@@ -220,3 +220,92 @@ func TestLongLog(t *testing.T) {
 		t.Errorf("%d records, %d contents; want %d and 1", got, len(r.contents), records)
 	}
 }
+
+// pins notes what is pinned, and that it is before it is asked for.
+type pins struct {
+	t    *testing.T
+	r    *replica
+	mu   sync.Mutex
+	held map[warg.Digest]bool
+	err  error
+}
+
+func (p *pins) Pin(d warg.Digest) error {
+	p.r.mu.Lock()
+	defer p.r.mu.Unlock()
+	if slices.Contains(p.r.contents, d) {
+		p.t.Errorf("content %s was asked for before it was pinned", d)
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.held[d] = true
+	return p.err
+}
+
+func (p *pins) Release(keep func(warg.Digest) bool) error {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for d := range p.held {
+		if !keep(d) {
+			delete(p.held, d)
+		}
+	}
+	return nil
+}
+
+func (p *pins) check(when string, want ...string) {
+	p.t.Helper()
+	if len(p.held) != len(want) {
+		p.t.Errorf("%s: %d contents are pinned, want %d", when, len(p.held), len(want))
+	}
+	for _, text := range want {
+		if !p.held[digest(text)] {
+			p.t.Errorf("%s: %s is not pinned", when, text)
+		}
+	}
+}
+
+// Content of the plan is pinned before it is asked for, and what the plan does not ask
+// for any more is released by a filling from the start that ended well, and by no other.
+func TestPins(t *testing.T) {
+	r, a, _ := filled(t)
+	p := &pins{t: t, r: r, held: map[warg.Digest]bool{}}
+	fill := func(plan Plan, from uint64) error {
+		t.Helper()
+		plan.Pins = p
+		r.contents = nil
+		_, err := Sync(t.Context(), r, plan, from, func(Step) {})
+		return err
+	}
+	ranged := Plan{Packages: []Package{{wargtest.Name("test:a"), requirement(t, "^2")}}}
+	if err := fill(ranged, 0); err != nil {
+		t.Fatal(err)
+	}
+	p.check("a range of versions", "a2")
+	if err := fill(Plan{Everything: true}, 0); err != nil {
+		t.Fatal(err)
+	}
+	p.check("everything", "a1", "a2", "b1")
+	release(t, r.Memory, a, rel("2.1.0", "a3"))
+	if err := fill(Plan{Everything: true}, 4); err != nil {
+		t.Fatal(err)
+	}
+	p.check("and what is new", "a1", "a2", "a3", "b1")
+	r.broken = &warg.Error{Kind: warg.KindUnavailable}
+	if err := fill(ranged, 0); err == nil {
+		t.Fatal("content that cannot be had is no error")
+	}
+	p.check("after a filling that failed", "a1", "a2", "a3", "b1")
+	r.broken = nil
+	if err := fill(ranged, 0); err != nil {
+		t.Fatal(err)
+	}
+	p.check("the range again", "a2", "a3")
+	if err := fill(Plan{}, 0); err != nil {
+		t.Fatal(err)
+	}
+	p.check("no plan")
+	if p.err = errors.New("disk"); !errors.Is(fill(ranged, 0), p.err) {
+		t.Error("an error of pinning is lost")
+	}
+}
