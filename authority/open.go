@@ -39,6 +39,16 @@ func Open(ctx context.Context, o Options) (*Authority, error) {
 	if err != nil {
 		return nil, err
 	}
+	a, err := openOnce(ctx, o)
+	if isCorrupt(err) {
+		// Damage that opening the index does not notice: it is marked by now, and made
+		// anew. The journal has everything.
+		a, err = openOnce(ctx, o)
+	}
+	return a, err
+}
+
+func openOnce(ctx context.Context, o Options) (*Authority, error) {
 	counts := new(counts)
 	o.FS = countedFS{o.FS, &counts.syncs}
 	a := &Authority{
@@ -47,10 +57,15 @@ func Open(ctx context.Context, o Options) (*Authority, error) {
 	}
 	a.space = &space{fs: o.FS, dirs: []string{o.Dir, o.ContentDir}, want: o.Limits.FreeSpace, log: o.Log}
 	a.states = newStates(a.replay)
+	var err error
 	if a.hot, err = newHotLogs(); err != nil {
 		return nil, err
 	}
 	if err := a.open(ctx); err != nil {
+		if isCorrupt(err) && a.index != nil {
+			o.Log.Warn("index is made anew: it is damaged", "error", err)
+			err = errors.Join(err, a.index.Distrust())
+		}
 		return nil, errors.Join(err, a.closeFiles())
 	}
 	a.lastSeen = o.Now()

@@ -156,9 +156,13 @@ func TestQuirks(t *testing.T) {
 	m := new(Memory)
 	s := m.Open()
 	put(t, s, "a", "1")
-	m.SetQuirks(Quirks{EmptyValue: func(key string) bool { return key == "a" }})
+	m.Lose("a")
 	if v := value(t, s, "a"); v != "" {
 		t.Errorf("read %q", v)
+	}
+	put(t, s, "a", "1")
+	if v := value(t, s, "a"); v != "1" {
+		t.Errorf("written anew, it is %q", v)
 	}
 	for _, applied := range []bool{false, true} {
 		m.SetQuirks(Quirks{FailCommit: func() (bool, bool) { return true, applied }})

@@ -25,9 +25,6 @@ type Memory struct {
 type Quirks struct {
 	// PanicOnOpen panics while opening, as Badger does over a damaged table.
 	PanicOnOpen func() bool
-	// EmptyValue returns an empty value and no error for a key that has one, as Badger
-	// does for a value that it cannot read any more.
-	EmptyValue func(key string) bool
 	// FailCommit makes a commit fail; applied says whether what it wrote is there all
 	// the same, also after the next start.
 	FailCommit func() (fail, applied bool)
@@ -79,6 +76,18 @@ func (m *Memory) Erase() {
 	defer m.mu.Unlock()
 	m.synced, m.recent = nil, nil
 	m.life++
+}
+
+// Lose makes the value of a key unreadable until it is written again: reading it
+// yields nothing, and no error, as from Badger.
+func (m *Memory) Lose(key string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for _, values := range append(m.recent, m.synced) {
+		if _, ok := values[key]; ok {
+			values[key] = nil
+		}
+	}
 }
 
 // Keys returns the keys there are, sorted.
@@ -145,11 +154,8 @@ func (s *memoryStore) read(key string) ([]byte, error) {
 		return nil, errGone
 	}
 	v, ok := s.m.value(key)
-	switch q := s.m.quirks.EmptyValue; {
-	case !ok:
+	if !ok {
 		return nil, ErrNotFound
-	case q != nil && q(key):
-		return nil, nil
 	}
 	return v, nil
 }

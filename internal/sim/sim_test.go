@@ -2,6 +2,7 @@ package sim
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"runtime"
@@ -14,6 +15,8 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/authority"
+	"github.com/entrepot/entrepot/authority/index"
+	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -86,10 +89,10 @@ func simulate(t *testing.T, seed uint64) (story []string) {
 		w := newWorld(t, seed)
 		w.run(time.Now())
 		story = w.sched.story
+		if os.Getenv("SIM_SEED") != "" {
+			t.Log(strings.Join(story, "\n"))
+		}
 		if bad := w.judge.guilty(); len(bad) > 0 {
-			if os.Getenv("SIM_SEED") != "" {
-				t.Log(strings.Join(story, "\n"))
-			}
 			t.Fatalf("%s\nthe story: make sim SEED=%d", strings.Join(bad, "\n"), seed)
 		}
 	})
@@ -187,6 +190,7 @@ func (w *world) mustEnd(l *life) bool {
 	}
 	if l.err != nil {
 		w.sched.tell("life %d could not begin: %v", l.number, l.err)
+		w.judgeOpening(l)
 		return true
 	}
 	w.judgeFence(l)
@@ -197,6 +201,16 @@ func (w *world) mustEnd(l *life) bool {
 	default:
 		return l.fault.Reached()
 	}
+}
+
+// judgeOpening: a damaged database keeps nobody from starting.
+func (w *world) judgeOpening(l *life) {
+	if !errors.Is(l.err, index.ErrCorrupt) && !errors.Is(l.err, tree.ErrIndexCorrupt) || l.fault.Reached() {
+		return
+	}
+	w.judge.mu.Lock()
+	defer w.judge.mu.Unlock()
+	w.judge.wrong("life %d could not begin: %v", l.number, l.err)
 }
 
 // judgeFence: no crash and no failing disk makes it uncertain what we signed.

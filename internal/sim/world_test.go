@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math/rand/v2"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -198,6 +199,7 @@ func (w *world) end(l *life, power bool) {
 	l.fault.Kill()
 	l.die()
 	w.base.Crash(r)
+	w.lose(r)
 	go func() { // each waits for goroutines of the dead process
 		<-l.ended
 		if l.own != nil {
@@ -210,6 +212,19 @@ func (w *world) end(l *life, power bool) {
 	if power {
 		w.disk = w.disk.Crash(r)
 		w.store.Crash()
+	}
+}
+
+// lose makes values of the database unreadable, now and then, while nobody uses it.
+func (w *world) lose(r *rand.Rand) {
+	if w.calm.Load() || r.IntN(6) > 0 {
+		return
+	}
+	keys := w.base.Keys()
+	for range min(len(keys), 1+r.IntN(3)) {
+		key := keys[r.IntN(len(keys))]
+		w.base.Lose(key)
+		w.sched.tell("the value of %.12q is lost", key)
 	}
 }
 
