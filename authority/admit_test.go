@@ -262,8 +262,8 @@ func TestResign(t *testing.T) {
 }
 
 // TestConcurrentConflicts: of 64 publishers that all add the next record to one
-// log, exactly one wins; the others are told at once which record to wait for, or
-// find theirs rejected.
+// log, exactly one wins; the others are told at once which record to wait for, which
+// is one that was accepted, or find theirs rejected.
 func TestConcurrentConflicts(t *testing.T) {
 	a, _ := memory(t, nil)
 	p, begin := first("test:contested", nil)
@@ -279,7 +279,7 @@ func TestConcurrentConflicts(t *testing.T) {
 		}
 		var wg sync.WaitGroup
 		var mu sync.Mutex
-		published, told := 0, map[string]int{}
+		published, told, rejected := 0, map[string]int{}, map[string]bool{}
 		var winner warg.PublishRequest
 		for _, req := range reqs {
 			wg.Go(func() {
@@ -304,14 +304,21 @@ func TestConcurrentConflicts(t *testing.T) {
 				case st.State == warg.StatePublished:
 					published++
 					winner = req
-				case st.State != warg.StateRejected:
+				case st.State == warg.StateRejected:
+					rejected[st.RecordID.String()] = true
+				default:
 					t.Errorf("a rival ends up %s", st.State)
 				}
 			})
 		}
 		wg.Wait()
-		if published != 1 || len(told) > 1 || len(told) == 1 && told[winner.Record.PackageRecordID().String()] == 0 {
+		if published != 1 {
 			t.Fatalf("round %d: %d published, others told to wait for %v", round, published, told)
+		}
+		for id := range told {
+			if id != winner.Record.PackageRecordID().String() && !rejected[id] {
+				t.Fatalf("round %d: told to wait for %s, which was not accepted", round, id)
+			}
 		}
 		for i := range reqs {
 			if reqs[i].Record.PackageRecordID() == winner.Record.PackageRecordID() {

@@ -150,9 +150,9 @@ func (a *Authority) internal(doing string, err error) error {
 	}
 	a.o.Log.Error(doing, "error", err)
 	if isCorrupt(err) {
-		if derr := a.index.Distrust(); derr != nil {
-			a.o.Log.Error("marking index as damaged", "error", derr)
-		}
+		// It would go on failing, for this log at least. The next start makes the index
+		// anew, and a supervisor sees to that.
+		a.fail(errors.Join(err, a.index.Distrust()))
 	}
 	return &warg.Error{Kind: warg.KindInternal, Err: err}
 }

@@ -40,13 +40,17 @@ func (x *Index) get(key []byte, use func([]byte) error) error {
 }
 
 func getIn(r kv.Reader, key []byte, use func([]byte) error) error {
-	return r.Read(key, func(value []byte) error {
+	err := r.Read(key, func(value []byte) error {
 		payload, err := tree.Unseal(key, value)
 		if err != nil {
 			return fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 		return use(payload)
 	})
+	if errors.Is(err, kv.ErrDamaged) {
+		err = fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
 }
 
 func logKey(id warg.LogID) []byte       { return append([]byte{keyLog}, id[:]...) }

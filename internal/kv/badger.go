@@ -27,10 +27,20 @@ func (t badgerTxn) Read(key []byte, use func(value []byte) error) error {
 	switch {
 	case errors.Is(err, badger.ErrKeyNotFound):
 		return ErrNotFound
-	case err != nil:
+	case errors.Is(err, badger.ErrDBClosed), errors.Is(err, badger.ErrDiscardedTxn):
 		return fmt.Errorf("reading the database: %w", err)
+	case err != nil:
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
 	}
-	return item.Value(use)
+	used := false
+	err = item.Value(func(value []byte) error {
+		used = true
+		return use(value)
+	})
+	if err != nil && !used {
+		return fmt.Errorf("%w: %w", ErrDamaged, err)
+	}
+	return err
 }
 
 func (t badgerTxn) Set(key, value []byte) error {

@@ -15,6 +15,8 @@ import "errors"
 var (
 	// ErrNotFound: there is no such key.
 	ErrNotFound = errors.New("key not found")
+	// ErrDamaged: there is something, but it cannot be read.
+	ErrDamaged = errors.New("the database is damaged")
 	// ErrTooLarge: the transaction is full. What was set before stays in it.
 	ErrTooLarge = errors.New("transaction is too large")
 )
@@ -33,7 +35,7 @@ type Store interface {
 // Reader reads one state of a database.
 type Reader interface {
 	// Read hands the value of a key to use, which must not keep it. A key that is not
-	// there is [ErrNotFound].
+	// there is [ErrNotFound], one that cannot be read [ErrDamaged].
 	Read(key []byte, use func(value []byte) error) error
 }
 

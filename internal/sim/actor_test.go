@@ -6,16 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
-	"time"
+	"slices"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
 	"github.com/entrepot/entrepot/warg/wargtest"
 )
-
-// patience is how long an actor waits for an answer.
-const patience = 20 * time.Second
 
 // act runs an actor: time and again, whenever the scheduler lets it, it does one thing
 // with the process that is there.
@@ -27,11 +25,43 @@ func (w *world) act(name string, seed uint64, thing func(ctx context.Context, l 
 			if l == nil {
 				continue
 			}
-			ctx, cancel := context.WithTimeout(l.ctx, patience)
+			ctx, giveUp := context.WithCancel(l.ctx)
+			w.busy(name, giveUp)
 			thing(ctx, l, r)
-			cancel()
+			w.busy(name, nil)
+			giveUp()
 		}
 	}()
+}
+
+// busy notes how an actor can be made to give up what it is at, or that it is at
+// nothing.
+func (w *world) busy(name string, giveUp context.CancelFunc) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if giveUp == nil {
+		delete(w.atWork, name)
+		return
+	}
+	w.atWork[name] = giveUp
+}
+
+// impatience makes one of those who wait for an answer go away. It comes while nothing
+// else happens, as everything does that somebody may wait for: of two things at the
+// same instant neither is the first.
+func (w *world) impatience(r *rand.Rand) {
+	w.mu.Lock()
+	names := slices.Sorted(maps.Keys(w.atWork))
+	var giveUp context.CancelFunc
+	if len(names) > 0 {
+		name := names[r.IntN(len(names))]
+		giveUp = w.atWork[name]
+		w.sched.tell("%s gives up", name)
+	}
+	w.mu.Unlock()
+	if giveUp != nil {
+		giveUp()
+	}
 }
 
 // publisher publishes one record after another of packages of its own.
@@ -92,7 +122,7 @@ func (p *publisher) next(r *rand.Rand) {
 // goOn asks for the state of the record on its way, and does what it wants.
 func (p *publisher) goOn(ctx context.Context, l *life, r *rand.Rand) {
 	st, ok := p.submit(ctx, l, p.pkg.Request(p.env), p.contents)
-	if !ok {
+	if !ok || ctx.Err() != nil {
 		return
 	}
 	switch st.State {
@@ -171,15 +201,16 @@ func (w *world) reader(ctx context.Context, l *life, r *rand.Rand) {
 		return
 	}
 	w.judge.saw("our registry", &w.judge.own, v.Checkpoint)
-	switch r.IntN(3) {
-	case 0:
+	switch draw := r.IntN(3); {
+	case ctx.Err() != nil:
+	case draw == 0:
 		start := uint64(r.IntN(int(v.Checkpoint.LogLength) + 1))
 		if packed, err := l.own.Ledger(ctx, min(start, uint64(len(w.judge.own.leaves))), 1000); err == nil {
 			w.judge.read("our registry", &w.judge.own, min(start, uint64(len(w.judge.own.leaves))), packed)
 		}
-	case 1:
+	case draw == 1:
 		w.readRecord(ctx, l, r)
-	case 2:
+	default:
 		w.readLog(ctx, l, r, v.Checkpoint.LogLength)
 	}
 }
@@ -206,7 +237,7 @@ func (w *world) readRecord(ctx context.Context, l *life, r *rand.Rand) {
 		return
 	}
 	w.judge.accepted(f.name, f.env, f.contents, st)
-	if st.State == warg.StatePublished {
+	if st.State == warg.StatePublished && ctx.Err() == nil {
 		w.readContents(ctx, l, id, f)
 	}
 }

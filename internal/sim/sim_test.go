@@ -24,6 +24,8 @@ const (
 	defaultSeeds = 40   // of a short run, a second or two
 	storySteps   = 250  // draws of the scheduler while things fail
 	calmSteps    = 3000 // draws after which everything must have come right
+
+	plenty = 1 << 40 // bytes of room
 )
 
 // TestSimulation runs as many seeds as SIM_SEEDS says, from SIM_FIRST on, or the one
@@ -73,7 +75,7 @@ func TestSameSeedSameStory(t *testing.T) {
 		a, b := simulate(t, seed), simulate(t, seed)
 		for i := range min(len(a), len(b)) {
 			if a[i] != b[i] {
-				t.Fatalf("seed %d, line %d:\n%s\n%s", seed, i, a[i], b[i])
+				t.Fatalf("seed %d, line %d:\n%s\n%s\nafter\n%s", seed, i, a[i], b[i], strings.Join(a[max(0, i-12):i], "\n"))
 			}
 		}
 		if len(a) != len(b) {
@@ -115,6 +117,7 @@ func (w *world) run(origin time.Time) {
 	}
 	w.calm.Store(true)
 	w.shift.Store(0)
+	w.disk.SetFree(plenty)
 	w.sched.tell("calm")
 	if l := w.process(); l != nil {
 		w.end(l, false)
@@ -170,6 +173,12 @@ func (w *world) step(origin time.Time) {
 	case draw < 5 && !calm:
 		w.shift.Store(int64(time.Duration(r.IntN(3)-1) * 7 * time.Minute))
 		w.sched.tell("our clock is wrong by %s", time.Duration(w.shift.Load()))
+	case draw < 6 && !calm:
+		free := []uint64{0, 64 << 10, plenty}[r.IntN(3)]
+		w.sched.tell("the disk has room for %d bytes", free)
+		w.disk.SetFree(free)
+	case draw < 8:
+		w.impatience(r)
 	case draw < 15 || len(waiting) == 0:
 		d := time.Millisecond << r.IntN(22) // up to half an hour
 		w.sched.tell("%s go by", d)
@@ -246,7 +255,10 @@ func (w *world) settled(publishers []*publisher) bool {
 	ctx, cancel := context.WithCancel(l.ctx)
 	cancel() // nobody waits
 	v, err := l.own.Checkpoint(ctx)
-	if err != nil || w.mirror.Status().LogLength != v.Checkpoint.LogLength || len(w.upLeaves()) != int(l.up.Status().LogLength) {
+	if err != nil || w.mirror.Status().LogLength != v.Checkpoint.LogLength {
+		return false
+	}
+	if w.fork == nil && len(w.upLeaves(w.up)) != int(l.up.Status().LogLength) {
 		return false
 	}
 	packed, err := l.own.Ledger(ctx, 0, 1<<16)
@@ -255,6 +267,11 @@ func (w *world) settled(publishers []*publisher) bool {
 	}
 	w.judge.saw("our registry", &w.judge.own, v.Checkpoint)
 	w.judge.read("our registry", &w.judge.own, 0, packed)
+	if l.up.Status().Quarantine != nil && len(w.disk.Tree("/data/evidence")) == 0 {
+		w.judge.mu.Lock()
+		w.judge.wrong("there is no evidence against an upstream in quarantine")
+		w.judge.mu.Unlock()
+	}
 	return w.complete(len(packed) / warg.LedgerEntrySize)
 }
 

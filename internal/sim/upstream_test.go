@@ -33,11 +33,26 @@ func (s *stranger) act(ctx context.Context, _ *life, r *rand.Rand) {
 	s.contents = append(s.contents, content)
 	entries = append(entries, wargtest.Release(fmt.Sprintf("%d.0.0", len(s.contents)), content))
 	env := p.Next(wargtest.Bob(), entries...)
-	st, err := s.w.up.Publish(ctx, p.Request(env))
-	if err == nil {
-		err = s.w.up.Upload(ctx, p.LogID(), st.RecordID, warg.Sum(content), bytes.NewReader(content))
+	if s.w.liar && s.w.fork == nil && len(s.contents) > 3 {
+		s.w.fork = s.w.up.Clone()
+		s.publish(ctx, s.w.fork, wargtest.NewPackage("up:only-here"), []byte("a release that only some are shown"))
+		s.w.sched.tell("the upstream has two histories from now on")
 	}
-	if err != nil {
+	s.publishTo(ctx, s.w.up, p, env, content)
+}
+
+// publish begins a package.
+func (s *stranger) publish(ctx context.Context, up *wargtest.Memory, p *wargtest.Package, content []byte) {
+	env := p.Next(wargtest.Bob(), wargtest.Init(wargtest.Bob()), wargtest.Release("1.0.0", content))
+	s.publishTo(ctx, up, p, env, content)
+}
+
+func (s *stranger) publishTo(ctx context.Context, up *wargtest.Memory, p *wargtest.Package, env warg.Envelope, content []byte) {
+	st, err := up.Publish(ctx, p.Request(env))
+	if err == nil {
+		err = up.Upload(ctx, p.LogID(), st.RecordID, warg.Sum(content), bytes.NewReader(content))
+	}
+	if err != nil && ctx.Err() == nil {
 		panic(err) // a registry in memory
 	}
 }
@@ -49,24 +64,29 @@ func (s *stranger) readUpstream(ctx context.Context, l *life, r *rand.Rand) {
 	st := l.up.Status()
 	w.sched.tell("a reader of the upstream: length %d, %v, %s", v.Checkpoint.LogLength, err, st.State)
 	w.judge.mu.Lock()
-	if st.Quarantine != nil {
+	if st.Quarantine != nil && w.fork == nil {
 		w.judge.wrong("an honest upstream is in quarantine: %s", st.Quarantine.Class)
 	}
 	w.judge.mu.Unlock()
-	if err != nil {
+	if err != nil || ctx.Err() != nil {
 		return
 	}
 	w.judge.saw("the upstream through us", &w.judge.up, v.Checkpoint)
-	packed, err := w.up.Ledger(ctx, 0, 1<<16)
-	if err != nil {
-		panic(err)
+	// The ledger through us leads to the roots that are shown, whatever the upstream does.
+	if packed, err := l.up.Ledger(ctx, 0, 1<<16); err == nil {
+		w.judge.read("the upstream through us", &w.judge.up, 0, packed)
 	}
-	w.judge.read("the upstream through us", &w.judge.up, 0, packed)
-	if len(s.packages) == 0 {
+	if len(s.packages) == 0 || w.fork != nil {
 		return
 	}
 	s.readPackage(ctx, l, s.packages[r.IntN(len(s.packages))], v.Checkpoint.LogLength)
+	if ctx.Err() != nil {
+		return
+	}
 	s.readContent(ctx, l, s.contents[r.IntN(len(s.contents))])
+	if ctx.Err() != nil {
+		return
+	}
 	// A log that the upstream does not have; it may be one of ours that nobody knows yet.
 	secret := wargtest.Name(fmt.Sprintf("own:secret-p%d", r.IntN(3))).LogID()
 	if _, err := l.up.Logs(ctx, warg.LogsRequest{LogLength: v.Checkpoint.LogLength, Packages: []warg.LogCursor{{LogID: secret}}}); err == nil {

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -43,12 +44,15 @@ type world struct {
 	base  *kv.Memory
 	store *memstore.Store
 
-	up     *wargtest.Memory  // the upstream, honest; the network to it is not
+	up     *wargtest.Memory  // the upstream; the network to it is not to be trusted
+	liar   bool              // the upstream forks, sooner or later
+	fork   *wargtest.Memory  // its other history, nil while it has none
 	mirror *upstream.Replica // of our own registry, at somebody else's
 	theirs *memstore.Store
 
 	mu      sync.Mutex
-	current *life // under mu: nil while there is none
+	current *life                         // under mu: nil while there is none
+	atWork  map[string]context.CancelFunc // under mu: actors that wait for something
 	lives   int
 }
 
@@ -67,11 +71,13 @@ type life struct {
 func newWorld(t testing.TB, seed uint64) *world {
 	w := &world{
 		t: t, sched: newScheduler(seed), judge: newJudge(),
-		disk: durable.NewMemory(), base: new(kv.Memory), store: memstore.New(), theirs: memstore.New(),
+		disk: durable.NewMemory(), base: new(kv.Memory), atWork: map[string]context.CancelFunc{}, store: memstore.New(), theirs: memstore.New(),
 		up: wargtest.NewMemory(wargtest.Options{Domain: upDomain, Namespaces: []string{"up"}}),
 		// After the checkpoints and records that wargtest makes.
 		began: time.Date(2026, 11, 23, 12, 0, 0, 0, time.UTC),
 	}
+	const oneLiarIn = 6
+	w.liar = w.sched.rnd.IntN(oneLiarIn) == 0
 	w.base.SetQuirks(w.quirks())
 	origin := time.Now()
 	now := func() time.Time { return w.began.Add(time.Since(origin)) }
@@ -112,6 +118,14 @@ func (w *world) ownTransport() upstream.Transport {
 	return nil
 }
 
+// upTransport answers for the upstream: from either of its histories, if it has two.
+func (w *world) upTransport() upstream.Transport {
+	if w.fork != nil && w.sched.chance("upstream lies").IntN(2) == 0 {
+		return upstream.Adapt(w.fork)
+	}
+	return upstream.Adapt(w.up)
+}
+
 // alive returns the process that answers now, or nil.
 func (w *world) alive() *life {
 	w.mu.Lock()
@@ -147,21 +161,25 @@ func (w *world) start(origin time.Time) {
 	}()
 }
 
-// plan draws which call of the file system fails in a life, and how.
+// plan draws which call of the file system fails in a life, and how. It counts the
+// calls to one place alone, where one goroutine works at a time: calls to different
+// places come in no order.
 func (w *world) plan(l *life) durable.Plan {
 	r := w.sched.chance("plan of a life")
 	if w.calm.Load() || r.IntN(3) > 0 {
 		return durable.Plan{}
 	}
-	p := durable.Plan{At: 1 + r.IntN(300), Outcome: durable.Outcome(r.IntN(3)), Err: syscall.EIO}
-	p.Match = func(op durable.Op, _ string) bool {
+	places := []string{"authority/log", "authority/pending", "authority/anchor", "content", "upstreams"}
+	place := "/data/" + places[r.IntN(len(places))]
+	p := durable.Plan{At: 1 + r.IntN(80), Outcome: durable.Outcome(r.IntN(3)), Err: syscall.EIO}
+	p.Match = func(op durable.Op, name string) bool {
 		switch op {
 		case durable.OpStat, durable.OpFstat, durable.OpSpace, durable.OpIdentity, durable.OpReadDir:
 			return false
 		}
-		return true
+		return strings.HasPrefix(name, place)
 	}
-	w.sched.tell("life %d: call %d of the file system is to end as %d", l.number, p.At, p.Outcome)
+	w.sched.tell("life %d: call %d to %s is to end as %d", l.number, p.At, place, p.Outcome)
 	return p
 }
 
@@ -182,7 +200,7 @@ func (w *world) open(l *life, now func() time.Time) (*authority.Authority, *upst
 		return nil, nil, err
 	}
 	o := w.replicaOptions(upDomain, w.store, l.fault, now)
-	o.Transport = network{w, "replica", l, func() upstream.Transport { return upstream.Adapt(w.up) }}
+	o.Transport = network{w, "replica", l, w.upTransport}
 	up, err := upstream.Open(l.ctx, o)
 	if err != nil {
 		return nil, nil, errors.Join(err, own.Close())
@@ -198,6 +216,8 @@ func (w *world) end(l *life, power bool) {
 	w.mu.Unlock()
 	l.fault.Kill()
 	l.die()
+	w.sched.waiting() // one thing after another: who waited for an answer gets none
+	w.sched.bury(l)
 	w.base.Crash(r)
 	w.lose(r)
 	go func() { // each waits for goroutines of the dead process
@@ -339,8 +359,13 @@ func (w *world) confidential(name string, req warg.LogsRequest) {
 		return
 	}
 	theirs := map[warg.LogID]bool{}
-	for _, leaf := range w.upLeaves() {
+	for _, leaf := range w.upLeaves(w.up) {
 		theirs[leaf.LogID] = true
+	}
+	if w.fork != nil {
+		for _, leaf := range w.upLeaves(w.fork) {
+			theirs[leaf.LogID] = true
+		}
 	}
 	for _, c := range req.Packages {
 		if !theirs[c.LogID] {
@@ -351,9 +376,9 @@ func (w *world) confidential(name string, req warg.LogsRequest) {
 	}
 }
 
-// upLeaves returns the upstream's ledger as it really is.
-func (w *world) upLeaves() (list []warg.Leaf) {
-	packed, err := w.up.Ledger(context.Background(), 0, 1<<16)
+// upLeaves returns a ledger of the upstream as it really is.
+func (w *world) upLeaves(up *wargtest.Memory) (list []warg.Leaf) {
+	packed, err := up.Ledger(context.Background(), 0, 1<<16)
 	if err != nil {
 		panic(err) // a registry in memory
 	}

@@ -56,8 +56,11 @@ func (t *Tree) get(key []byte, use func(payload []byte) error) error {
 			return use(payload)
 		})
 	})
-	if errors.Is(err, kv.ErrNotFound) {
+	switch {
+	case errors.Is(err, kv.ErrNotFound):
 		return fmt.Errorf("reading %q of the index: %w", key, err)
+	case errors.Is(err, kv.ErrDamaged):
+		return fmt.Errorf("%w: %w", ErrIndexCorrupt, err)
 	}
 	return err
 }
