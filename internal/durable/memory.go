@@ -92,7 +92,7 @@ func (m *Memory) names(keep *rand.Rand) map[string]*node {
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.kept)) {
-		if m.seen[name] == nil && keep.IntN(2) == 0 {
+		if m.seen[name] == nil && keep.IntN(2) == 0 && !m.onlyNameOf(m.kept[name], name, names) {
 			delete(names, name)
 		}
 	}
@@ -102,6 +102,20 @@ func (m *Memory) names(keep *rand.Rand) map[string]*node {
 		}
 	}
 	return names
+}
+
+// onlyNameOf reports whether a node that got another name would have none without this
+// one: a renamed file may be found under its old name, its new one, or both, but it is
+// never gone.
+func (m *Memory) onlyNameOf(n *node, name string, names map[string]*node) bool {
+	moved, found := false, false
+	for other, at := range m.seen {
+		moved = moved || at == n && other != name
+	}
+	for other, at := range names {
+		found = found || at == n && other != name
+	}
+	return moved && !found
 }
 
 func (n *node) crashed(keep *rand.Rand) *node {
