@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 
+	trail "github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/oplog"
@@ -54,6 +55,13 @@ func (a *Authority) openAdopted() error {
 	}
 	if len(a.adopts) == len(known) {
 		return nil
+	}
+	for _, ns := range slices.Sorted(maps.Keys(a.adopts)) {
+		if known[ns] == "" {
+			if err := a.note(trail.Event{Kind: trail.Adopted, Namespace: ns, Upstream: a.adopts[ns]}); err != nil {
+				return err
+			}
+		}
 	}
 	return a.writeAdopted()
 }

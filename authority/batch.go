@@ -71,6 +71,8 @@ func (a *Authority) run(jobs []*job, submissions []*submission) error {
 		if err := a.publish(b); err != nil {
 			return err
 		}
+	} else if err := a.noteBatch(b); err != nil {
+		return err
 	}
 	// Only now: a rejection may be the fault of a record of this very batch, which
 	// must not be lost any more.
@@ -184,7 +186,10 @@ func (a *Authority) publish(b *batch) error {
 		return err
 	}
 	a.show(b)
-	return a.o.Step("visible")
+	if err := a.o.Step("visible"); err != nil {
+		return err
+	}
+	return a.noteBatch(b)
 }
 
 // compute reads the batch back from the journal and computes the roots from what

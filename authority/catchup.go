@@ -8,6 +8,7 @@ import (
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/authority/journal"
+	trail "github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
@@ -225,6 +226,10 @@ func (a *Authority) runTail() error {
 		it, err := a.validateFrame(b, f)
 		if err != nil {
 			a.o.Log.Warn("journal is cut above the anchor", "index", f.Index, "records", len(frames)-i, "error", err)
+			cut := trail.Event{Kind: trail.Cut, Index: trail.Number(f.Index), Records: uint64(len(frames) - i), Reason: err.Error()}
+			if err := a.note(cut); err != nil {
+				return err
+			}
 			if err := a.journal.Cut(f.Index); err != nil {
 				return err
 			}

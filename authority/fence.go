@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	trail "github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -38,6 +39,7 @@ func (a *Authority) setFence(kind FenceKind, format string, args ...any) {
 	a.fence.Store(f)
 	a.counts.fences.Add(1)
 	a.o.Log.Error("authority is fenced", "kind", string(kind), "reason", f.Reason)
+	_ = a.note(trail.Event{Kind: trail.Fenced, Fence: string(kind), Reason: f.Reason}) // who opened the log sees that it failed
 }
 
 // checkClock raises and clears the fences that have to do with the clock.
@@ -56,6 +58,7 @@ func (a *Authority) checkClock(now time.Time) {
 	case !behind && f != nil && f.Kind == FenceClock:
 		if a.fence.CompareAndSwap(f, nil) {
 			a.o.Log.Info("authority is no longer fenced: the clock has caught up")
+			_ = a.note(trail.Event{Kind: trail.Unfenced, Fence: string(f.Kind), Reason: "the clock has caught up"})
 		}
 	}
 }
@@ -80,7 +83,7 @@ func (a *Authority) writable() error {
 	if a.failed() {
 		return unavailable("this registry is stopping")
 	}
-	if !a.space.enough(now) {
+	if !a.space.enough(now) || a.o.Audit.Behind() {
 		return &warg.Error{Kind: warg.KindNoSpace, Message: "no space left on this registry", RetryAfter: retryAfter}
 	}
 	return nil

@@ -262,6 +262,9 @@ func (a *Authority) openRest(ctx context.Context) error {
 	if err := a.openView(); err != nil {
 		return err
 	}
+	if err := a.openAudit(); err != nil {
+		return err
+	}
 	if err := a.openPending(); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 
 	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/authority/segment"
+	trail "github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -41,8 +42,9 @@ type Options struct {
 	// newer time; 0 = one hour.
 	MaxIdle time.Duration
 
-	Now func() time.Time // nil = time.Now
-	Log *slog.Logger     // nil = nothing is logged
+	Now   func() time.Time // nil = time.Now
+	Log   *slog.Logger     // nil = nothing is logged
+	Audit *trail.Log       // what was decided; nil = that is not recorded
 	// Step is called between durable effects with the names in [Steps]; an error
 	// stops the authority as a crash there would. Only tests set it.
 	Step func(name string) error

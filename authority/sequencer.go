@@ -122,6 +122,9 @@ func (a *Authority) turn() (time.Duration, error) {
 	if a.fence.Load() != nil {
 		return fenceCheck, nil
 	}
+	if behind, err := a.auditBehind(); behind || err != nil {
+		return fenceCheck, err
+	}
 	if !a.tailDone {
 		if err := a.runTail(); err != nil {
 			return 0, err
@@ -168,6 +171,9 @@ func (a *Authority) expire(now time.Time) (time.Duration, error) {
 			return ttl, nil
 		case s == nil:
 			return max(next.Add(ttl).Sub(now), time.Millisecond), nil
+		}
+		if err := a.noteRejected(EndExpired, rejection{s, notReceived}); err != nil {
+			return 0, err
 		}
 		if err := a.reject(s, EndExpired, notReceived); err != nil {
 			return 0, err

@@ -95,7 +95,12 @@ func (a *Authority) uploadFailed(s *submission, digest warg.Digest, err error) e
 // refuse rejects a record because of its content.
 func (a *Authority) refuse(s *submission, digest warg.Digest, why *refusal) error {
 	if s != nil && a.pool.beginReject(s) {
-		if err := a.reject(s, EndContent, why.reason(digest)); err != nil {
+		reason := why.reason(digest)
+		err := a.noteRejected(EndContent, rejection{s, reason})
+		if err == nil {
+			err = a.reject(s, EndContent, reason)
+		}
+		if err != nil {
 			return a.writeFailed(err)
 		}
 	}
