@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
 	"github.com/entrepot/entrepot/warg/vlog"
@@ -96,6 +97,7 @@ func (r *Replica) checkPin(op *operator, s warg.SignedCheckpoint) error {
 	case pin == "" && h.Format == 0:
 		r.counts.firstKeys.Add(1)
 		r.o.Log.Warn("trusting the first operator key that was seen; pin it", "upstream", r.o.Domain, "operator_key", string(op.signer))
+		r.audit(audit.Event{Kind: audit.FirstKey, Key: string(op.signer)})
 	}
 	return nil
 }

@@ -8,6 +8,7 @@ import (
 	"math"
 	"time"
 
+	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -185,6 +186,7 @@ func (r *Replica) quarantine(c *contradiction, now time.Time) error {
 		r.o.Log.Error("evidence could not be written", "upstream", r.o.Domain, "error", err)
 	}
 	r.o.Log.Error("upstream is quarantined", "upstream", r.o.Domain, "class", c.class.String(), "reason", c.reason, "evidence", name)
+	r.audit(audit.Event{Kind: audit.Quarantined, Class: c.class.String(), Reason: c.reason, Evidence: name})
 	r.counts.quarantines.Add(1)
 	q := Quarantine{Class: c.class.String(), Reason: c.reason, Since: now.UTC(), Evidence: name}
 	if err := r.trusted.quarantine(q); err != nil {

@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -41,6 +42,7 @@ type Options struct {
 	MaxLength  uint64           // leaves of the registry's log, 0 = DefaultMaxLength
 	Now        func() time.Time // nil = time.Now
 	Log        *slog.Logger     // nil = discarded
+	Audit      *audit.Log       // what was decided; nil = that is not recorded
 }
 
 // Defaults of [Options].
@@ -273,6 +275,7 @@ func (r *Replica) matchesStore(cp warg.Checkpoint) error {
 func (r *Replica) Close() error {
 	r.stop()
 	r.work.Wait()
+	r.auditRefused(true)
 	return nil
 }
 

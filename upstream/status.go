@@ -38,6 +38,7 @@ type tally struct {
 	fetches uint64
 	last    string
 	lastAt  time.Time
+	refused [classCount]refused
 }
 
 // note counts how an exchange with upstream ended and logs what went wrong.
@@ -50,10 +51,12 @@ func (r *Replica) note(doing string, err error) {
 	if err != nil {
 		r.tally.last, r.tally.lastAt = err.Error(), r.o.Now()
 	}
+	r.tally.refused[class].note(doing, err)
 	r.tally.mu.Unlock()
 	switch {
 	case class != ClassNone:
 		r.o.Log.Warn("upstream was refused", "upstream", r.o.Domain, "doing", doing, "class", class.String(), "error", err)
+		r.auditRefused(false)
 	case err != nil:
 		r.o.Log.Info("upstream could not be asked", "upstream", r.o.Domain, "doing", doing, "error", err, "cause", cause(err))
 	}

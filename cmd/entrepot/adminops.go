@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/config"
+	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/oplog"
@@ -14,13 +16,16 @@ import (
 
 // admin returns what the admin listener offers of the site.
 func (s *site) admin() proxy.Admin {
-	log := operatorLog{s.authority}
+	log := operatorLog{s.authority, s.audit}
 	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Archives: archives{s}, Status: s.status, Counts: s.counts()}
 }
 
 // operatorLog puts the authority's operator log into the words of the admin
 // listener.
-type operatorLog struct{ a *authority.Authority }
+type operatorLog struct {
+	a     *authority.Authority
+	audit *audit.Log
+}
 
 var (
 	_ proxy.NamespaceAdmin = operatorLog{}
@@ -28,11 +33,11 @@ var (
 )
 
 func (o operatorLog) DefineNamespace(ctx context.Context, namespace string) error {
-	return o.a.DefineNamespace(ctx, namespace)
+	return audited(o.audit, "namespace define", namespace, func() error { return o.a.DefineNamespace(ctx, namespace) })
 }
 
 func (o operatorLog) ImportNamespace(ctx context.Context, namespace, domain string) error {
-	return o.a.ImportNamespace(ctx, namespace, domain)
+	return audited(o.audit, "namespace import", namespace+" "+domain, func() error { return o.a.ImportNamespace(ctx, namespace, domain) })
 }
 
 func (o operatorLog) Namespaces(context.Context) ([]proxy.Namespace, error) {
@@ -48,7 +53,8 @@ func (o operatorLog) GrantOperator(ctx context.Context, key warg.PublicKey, perm
 	if err != nil {
 		return err
 	}
-	return o.a.GrantOperator(ctx, key, p)
+	about := string(key.ID()) + " " + strings.Join(permissions, " ")
+	return audited(o.audit, "operator grant", about, func() error { return o.a.GrantOperator(ctx, key, p) })
 }
 
 func (o operatorLog) RevokeOperator(ctx context.Context, key warg.KeyID, permissions []string) error {
@@ -56,7 +62,8 @@ func (o operatorLog) RevokeOperator(ctx context.Context, key warg.KeyID, permiss
 	if err != nil {
 		return err
 	}
-	return o.a.RevokeOperator(ctx, key, p)
+	about := string(key) + " " + strings.Join(permissions, " ")
+	return audited(o.audit, "operator revoke", about, func() error { return o.a.RevokeOperator(ctx, key, p) })
 }
 
 func operatorPermissions(names []string) ([]oplog.Permission, error) {

@@ -157,7 +157,7 @@ func (c archiveImportCmd) Run(ctx context.Context, p *process) error {
 	err = p.serverOrSite(ctx, c.siteFlags, siteOptions{noOwn: true},
 		func(a *adminClient) error { return a.take(ctx, false, opened, show.step, &done) },
 		func(s *site) (err error) {
-			done, err = archive.Import(ctx, archives{s}.importOptions(opened, show.archiveStep))
+			done, err = archives{s}.take(ctx, archives{s}.importOptions(opened, show.archiveStep))
 			return err
 		})
 	if err != nil {

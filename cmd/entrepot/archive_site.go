@@ -159,12 +159,25 @@ func (a archives) TakeArchives(ctx context.Context, verifyOnly bool, next func()
 	if verifyOnly {
 		done, err = verifyArchives(ctx, o)
 	} else {
-		done, err = archive.Import(ctx, o)
+		done, err = a.take(ctx, o)
 	}
 	if err != nil {
 		return nil, archiveAnswer(err)
 	}
 	return json.Marshal(done)
+}
+
+// take imports archives.
+func (a archives) take(ctx context.Context, o archive.ImportOptions) (done []upstream.Imported, err error) {
+	var about []string
+	for _, x := range o.Archives {
+		about = append(about, x.ID().String()+" of "+strings.Join(x.Domains(), " "))
+	}
+	err = audited(a.site.audit, "archive import", strings.Join(about, ", "), func() error {
+		done, err = archive.Import(ctx, o)
+		return err
+	})
+	return done, err
 }
 
 // fits fails if there is no room to receive an archive.

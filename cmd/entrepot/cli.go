@@ -31,6 +31,7 @@ type cli struct {
 	Packages    packagesCmd    `cmd:"" help:"List the packages of a registry."`
 	Mirror      mirrorCmd      `cmd:"" help:"Fill replicas of upstream registries, and show what is held."`
 	Archive     archiveCmd     `cmd:"" help:"Carry verified registries to sites without network."`
+	Audit       auditCmd       `cmd:"" help:"Check the log of what was decided."`
 	Monitor     monitorCmd     `cmd:"" help:"Watch registries and prove them wrong where they are."`
 	Version     versionCmd     `cmd:"" help:"Show version, protocol and build."`
 	Completion  completionCmd  `cmd:"" help:"Print a completion script for bash, zsh or fish."`

@@ -25,6 +25,7 @@ const (
 	cacheDir     = "cache"
 	evidenceDir  = "evidence"
 
+	auditFile      = "audit.log"      // what was decided
 	capabilityFile = "capability.key" // signs upload addresses
 	uploadsFile    = "uploads.log"    // what they stand for
 )

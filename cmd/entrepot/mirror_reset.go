@@ -62,7 +62,16 @@ func (c mirrorResetCmd) Run(_ context.Context, p *process) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
-	r, err := upstream.SetAside(durable.OS{}, filepath.Join(conf.Data, upstreamsDir, c.Domain), c.Domain, reason, p.now())
+	log, err := openAudit(conf, p.now, newLogger(p.stderr, conf.LogFormat, "warn"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	var r upstream.Reset
+	err = audited(log, "mirror reset", c.Domain+": "+reason, func() error {
+		r, err = upstream.SetAside(durable.OS{}, filepath.Join(conf.Data, upstreamsDir, c.Domain), c.Domain, reason, p.now())
+		return err
+	})
 	if err != nil {
 		return err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/cache"
 	"github.com/entrepot/entrepot/config"
+	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
@@ -72,7 +73,7 @@ const shutdownWait = 20 * time.Second
 
 // serve runs the server until ctx ends or it cannot go on.
 func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logger) (err error) {
-	s, err := p.openSite(ctx, conf, siteOptions{create: true, log: log})
+	s, err := p.openSite(ctx, conf, siteOptions{create: true, serve: true, log: log})
 	if err != nil {
 		if holder, ok := held(err); ok {
 			return exitf(exitConfig, "data directory %s is in use by %s", conf.Data, holder)
@@ -115,6 +116,8 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	case <-ctx.Done():
 		log.Info("stopping")
 	case err = <-ended:
+	case <-s.audit.Failed():
+		err = exitf(exitIO, "the audit log stopped: %w; what was answered is safe, start again once the cause is gone", s.audit.Err())
 	case <-s.authority.Done():
 		err = exitf(exitIO, "the authority stopped: %w; what was answered is safe, start again once the cause is gone", s.authority.Err())
 	}
@@ -123,6 +126,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	if late := server.Shutdown(last); late != nil {
 		log.Warn("some requests were cut", "error", late)
 	}
+	s.noteStopped(err)
 	return err
 }
 
@@ -154,6 +158,7 @@ type site struct {
 	log       *slog.Logger
 	now       func() time.Time
 	key       warg.PrivateKey
+	audit     *audit.Log
 	authority *authority.Authority
 	cache     *cache.Cache
 	replicas  map[string]*upstream.Replica
@@ -168,6 +173,7 @@ type site struct {
 type siteOptions struct {
 	create bool // make the registry if there is none
 	init   bool // it was asked for by name
+	serve  bool // for a server, not for a command
 	noOwn  bool // our own registry is not needed, and need not exist
 	log    *slog.Logger
 }
@@ -188,6 +194,15 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 		return nil, err
 	}
 	s.closers = append(s.closers, lock.Close)
+	if s.audit, err = openAudit(conf, p.now, o.log); err != nil {
+		return nil, err
+	}
+	s.closers = append(s.closers, s.audit.Close)
+	if o.serve {
+		if err := s.audit.Record(audit.Event{Kind: audit.Started, Domain: conf.Authority.Domain, Version: thisBuild().Version}); err != nil && !errors.Is(err, audit.ErrNoSpace) {
+			return nil, err
+		}
+	}
 	if !o.noOwn {
 		if s.key, err = p.operatorKey(conf, o); err != nil {
 			return nil, err
@@ -259,6 +274,7 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 		MaxIdle: conf.Authority.CheckpointMaxIdle,
 		Now:     s.now,
 		Log:     s.log,
+		Audit:   s.audit,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authority: %w", err)
@@ -305,6 +321,7 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 		MaxUpload:     s.conf.Content.MaxSize,
 		Now:           s.now,
 		Log:           s.log,
+		Audit:         s.audit,
 	})
 	if err != nil {
 		return fmt.Errorf("opening upstream `%s`: %w", u.Domain, err)
