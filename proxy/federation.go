@@ -28,8 +28,8 @@ type target struct {
 	upstream  Upstream       // nil: our own
 }
 
-// newFederation checks that domains and namespaces make sense together.
-func newFederation(own Own, upstreams map[string]Upstream, namespaces map[string]string) (*Federation, error) {
+// NewFederation checks that domains and namespaces make sense together.
+func NewFederation(own Own, upstreams map[string]Upstream, namespaces map[string]string) (*Federation, error) {
 	f := &Federation{own: own, upstreams: maps.Clone(upstreams), namespaces: maps.Clone(namespaces)}
 	for domain := range f.upstreams {
 		if _, err := api.ParseDomain(domain); err != nil {

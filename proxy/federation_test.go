@@ -14,7 +14,7 @@ var upLog = mustName("wasi:http").LogID().String()
 
 func TestSelect(t *testing.T) {
 	own, up := newCanned(t, ownDomain), newReplica(newCanned(t, upDomain))
-	f, err := newFederation(own, map[string]Upstream{upDomain: up}, nil)
+	f, err := NewFederation(own, map[string]Upstream{upDomain: up}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

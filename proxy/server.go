@@ -69,7 +69,7 @@ func New(o Options) (*Server, error) {
 	if o.Own == nil {
 		return nil, errors.New("making the HTTP server: no registry of our own")
 	}
-	federation, err := newFederation(o.Own, o.Upstreams, o.Namespaces)
+	federation, err := NewFederation(o.Own, o.Upstreams, o.Namespaces)
 	if err != nil {
 		return nil, fmt.Errorf("making the HTTP server: %w", err)
 	}

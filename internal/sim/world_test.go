@@ -19,6 +19,7 @@ import (
 	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/internal/kv"
+	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
 	"github.com/entrepot/entrepot/upstream/memstore"
 	"github.com/entrepot/entrepot/warg"
@@ -62,6 +63,7 @@ type life struct {
 	fault  *durable.Fault
 	own    *authority.Authority
 	up     *upstream.Replica
+	fed    *proxy.Federation
 	ctx    context.Context // ends with the process
 	die    context.CancelFunc
 	ended  chan struct{} // closed when opening has ended, well or not
@@ -155,9 +157,13 @@ func (w *world) start(origin time.Time) {
 	go func() {
 		defer close(l.ended)
 		own, up, err := w.open(l, now)
+		var fed *proxy.Federation
+		if err == nil {
+			fed, err = proxy.NewFederation(own, map[string]proxy.Upstream{upDomain: up}, map[string]string{"up": upDomain})
+		}
 		w.mu.Lock()
 		defer w.mu.Unlock()
-		l.own, l.up, l.err = own, up, err
+		l.own, l.up, l.fed, l.err = own, up, fed, err
 	}()
 }
 
