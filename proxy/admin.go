@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net"
@@ -54,6 +55,9 @@ type MirrorAdmin interface {
 	// goroutine at a time.
 	SyncMirrors(ctx context.Context, domains []string, progress func(MirrorProgress)) error
 	MirrorStatus(ctx context.Context) ([]MirrorStatus, error)
+	// ResetMirror sets the replica of an upstream aside and begins a new one. It returns
+	// a JSON object that says what was set aside, where, and why.
+	ResetMirror(ctx context.Context, domain, reason string) (json.RawMessage, error)
 }
 
 // MirrorProgress is a step of filling a replica.
@@ -143,6 +147,8 @@ func adminCalls() []adminCall {
 		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1,"pinnedContents":1,"pinnedBytes":1}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
 		{"POST /admin/mirrors/sync", `{"domains":["…"]}`, `{"domain":"…","stage":"…","done":1,"total":2}`,
 			"fill replicas, all if none is named; one JSON object a line while it works, the last `{\"status\":\"ok\"}` or `{\"error\":\"…\",\"code\":502}`", (*admin).syncing},
+		{"POST /admin/mirrors/reset", `{"domain":"…","reason":"…"}`, `{"registry":"…","reason":"…","at":"…","length":1,"operatorKey":"sha256:…","directory":"…"}`,
+			"set the replica of an upstream aside and begin a new one; `quarantine` and `damage` if there were any", reply((*admin).resetMirror)},
 		{"POST /admin/archive/export", `{"domains":["…"],"own":false,"packages":["…"]} and a stub, framed`, "an archive; how it ended in the trailer " + TrailerArchive,
 			"make an archive of what is held; for `entrepot archive export`", (*admin).archiving},
 		{"POST /admin/archive/import", "archives, framed", `{"domain":"…","stage":"…","done":1,"total":2}`,

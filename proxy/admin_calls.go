@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"strings"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
@@ -161,6 +162,26 @@ func (a *admin) mirrorStatus(r *http.Request) (any, error) {
 	}
 	all, err := a.ops.Mirrors.MirrorStatus(r.Context())
 	return mirrorList{append([]MirrorStatus{}, all...)}, err
+}
+
+// mirrorReset is the body of POST /admin/mirrors/reset.
+type mirrorReset struct {
+	Domain string `json:"domain"`
+	Reason string `json:"reason"`
+}
+
+func (a *admin) resetMirror(r *http.Request) (any, error) {
+	var m mirrorReset
+	if err := decode(r, &m); err != nil {
+		return nil, err
+	}
+	switch {
+	case a.ops.Mirrors == nil:
+		return nil, missing("upstreams")
+	case strings.TrimSpace(m.Reason) == "":
+		return nil, warg.Errorf(warg.KindBadRequest, "no reason is given")
+	}
+	return a.ops.Mirrors.ResetMirror(r.Context(), m.Domain, strings.TrimSpace(m.Reason))
 }
 
 // mirrorSync is the body of POST /admin/mirrors/sync.

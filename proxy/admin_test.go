@@ -72,6 +72,10 @@ func (d *desk) MirrorStatus(context.Context) ([]MirrorStatus, error) {
 	return []MirrorStatus{{RegistryStatus: d.status()[1], Packages: 7}}, d.fail
 }
 
+func (d *desk) ResetMirror(_ context.Context, domain, reason string) (json.RawMessage, error) {
+	return json.RawMessage(`{"registry":"` + domain + `"}`), d.tell("reset %s %s", domain, reason)
+}
+
 func (d *desk) status() []RegistryStatus {
 	signed := time.Unix(cannedTimestamp, 0).UTC()
 	return []RegistryStatus{
@@ -155,6 +159,8 @@ func TestAdminCalls(t *testing.T) {
 		{"sync", "POST", "/admin/mirrors/sync", `{"domains":["up.example"]}`, 200,
 			`{"domain":"up.example","stage":"ledger","done":1,"total":2}` + "\n" + `{"domain":"up.example","stage":"ledger","done":2,"total":2}` + "\n" + `{"status":"ok"}`, "sync [up.example]"},
 		{"sync all", "POST", "/admin/mirrors/sync", `{}`, 200, "", "sync []"},
+		{"reset", "POST", "/admin/mirrors/reset", `{"domain":"up.example","reason":" they told us "}`, 200, `{"registry":"up.example"}`, "reset up.example they told us"},
+		{"reset without reason", "POST", "/admin/mirrors/reset", `{"domain":"up.example","reason":" "}`, 400, "", ""},
 		{"sync nonsense", "POST", "/admin/mirrors/sync", `[]`, 400, "", ""},
 		{"not JSON", "POST", "/admin/namespaces", `x`, 400, "", ""},
 		{"an unknown member", "POST", "/admin/namespaces", `{"namespace":"acme","x":1}`, 400, "", ""},
@@ -215,6 +221,7 @@ func TestAdminWithoutParts(t *testing.T) {
 		{"POST", "/admin/operators/grant", `{"key":"x","permissions":["commit"]}`},
 		{"GET", "/admin/mirrors", ""},
 		{"POST", "/admin/mirrors/sync", `{}`},
+		{"POST", "/admin/mirrors/reset", `{"domain":"up.example","reason":"x"}`},
 	} {
 		if status, answer := ask(t, client, row[0], row[1], row[2]); status != 501 {
 			t.Errorf("%s %s: %d %s", row[0], row[1], status, answer)

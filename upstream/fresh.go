@@ -80,7 +80,7 @@ func (r *Replica) cold(ctx context.Context) (*view, error) {
 	case err != nil:
 		return nil, err
 	}
-	return nil, fmt.Errorf("registry `%s` has no view after a refresh", r.o.Domain) // cannot happen
+	return nil, r.emptied() // by a reset that came between
 }
 
 // mayRefresh reports whether it makes sense to ask for a checkpoint now.

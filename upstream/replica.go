@@ -82,9 +82,12 @@ type Replica struct {
 	damaged atomic.Bool   // the store had an error of its own
 	epoch   atomic.Uint64 // how often the store was emptied
 
-	base context.Context // of work that outlives its first reader
-	stop context.CancelFunc
-	work sync.WaitGroup
+	base   context.Context // of work that outlives its first reader
+	stop   context.CancelFunc
+	shifts sync.Mutex // guards shift
+	shift  *shift
+
+	resetting sync.Mutex // held during a reset
 
 	refreshes   flights[struct{}]
 	refreshed   atomic.Uint64 // how many refreshes ended well
@@ -135,7 +138,7 @@ func Open(_ context.Context, o Options) (*Replica, error) {
 	}
 	base, stop := context.WithCancel(context.Background())
 	r := &Replica{
-		o: o, trusted: t, base: base, stop: stop,
+		o: o, trusted: t, base: base, stop: stop, shift: newShift(base),
 		exchanges: make(slots, maxExchanges), spools: make(slots, maxSpools), sends: make(slots, maxSends),
 	}
 	if o.Transport != nil {
@@ -148,6 +151,7 @@ func Open(_ context.Context, o Options) (*Replica, error) {
 		stop()
 		return nil, err
 	}
+	close(r.shift.ready)
 	return r, nil
 }
 
@@ -199,7 +203,7 @@ func (r *Replica) resume() error {
 		return fmt.Errorf("upstream `%s`: its replica hangs on operator key `%s`, but `%s` is pinned; reset the mirror if the new key is meant", r.o.Domain, op.signer, pin)
 	}
 	r.checked.Store(h.VerifiedAt.UnixNano())
-	r.view.Store(&view{signed: h.signed, cp: h.view, op: op})
+	r.view.Store(&view{signed: h.signed, cp: h.view, op: op, epoch: r.epoch.Load()})
 	return nil
 }
 
@@ -274,24 +278,15 @@ func (r *Replica) matchesStore(cp warg.Checkpoint) error {
 // Close stops work under way and waits for it.
 func (r *Replica) Close() error {
 	r.stop()
-	r.work.Wait()
+	r.resetting.Lock()
+	defer r.resetting.Unlock()
+	r.currentShift().end()
 	r.auditRefused(true)
 	return nil
 }
 
 // Domain implements [warg.Registry].
 func (r *Replica) Domain() string { return r.o.Domain }
-
-// detach runs f in a goroutine of the replica, with a deadline of its own.
-func (r *Replica) detach(limit time.Duration, f func(ctx context.Context)) {
-	r.work.Add(1)
-	go func() {
-		defer r.work.Done()
-		ctx, cancel := context.WithTimeout(r.base, limit)
-		defer cancel()
-		f(ctx)
-	}()
-}
 
 // mayAsk fails if upstream must not, or need not, be asked for anything now.
 func (r *Replica) mayAsk() error {

@@ -132,6 +132,19 @@ func (a *adminClient) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, e
 	return list.Mirrors, err
 }
 
+// ResetMirror returns what the server says that it set aside.
+func (a *adminClient) ResetMirror(ctx context.Context, domain, reason string) (json.RawMessage, error) {
+	var done json.RawMessage
+	err := a.call(ctx, http.MethodPost, "/admin/mirrors/reset", mirrorReset{domain, reason}, &done)
+	return done, err
+}
+
+// mirrorReset is the body of that call.
+type mirrorReset struct {
+	Domain string `json:"domain"`
+	Reason string `json:"reason"`
+}
+
 // fenced returns why the server's own registry may not sign, or "". The first
 // registry of a status is the server's own.
 func (a *adminClient) fenced(ctx context.Context) string {

@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -26,12 +28,13 @@ func (mirrorResetCmd) Help() string {
 	return `For a registry that is quarantined, because it signed two statements that cannot
 both be true, or whose replica cannot be opened any more. What was believed of it
 is kept beside, as DATA/upstreams/DOMAIN.reset-TIME, with the reason in
-reset.json; evidence stays where it is. At the next start a new replica begins,
-under the pinned key of the configuration: whatever history the registry then
+reset.json; evidence stays where it is. A new replica begins, at once if a server
+runs, under the pinned key of the configuration: whatever history the registry then
 shows is believed. With trust_first_key alone that includes whatever key it then
 shows; set operator_key before (reset.json has the old one).
 
-Stop the server first: while one holds the data directory, this fails with 75.
+While a server runs it does this itself: whoever asks for the registry is told 503
+until the new history was reached. Records that were adopted stay in our own log.
 
 Example:
 
@@ -39,9 +42,9 @@ Example:
 `
 }
 
-// Run needs no open site: a replica that cannot be opened is to be reset as well. A
-// replica in use cannot be exchanged, so the lock of the data directory is taken.
-func (c mirrorResetCmd) Run(_ context.Context, p *process) (err error) {
+// Run needs no open site: a replica that cannot be opened is to be reset as well. So
+// it either calls the server that runs, or takes the lock of the data directory.
+func (c mirrorResetCmd) Run(ctx context.Context, p *process) error {
 	reason := strings.TrimSpace(c.Reason)
 	if reason == "" {
 		return exitf(exitUsage, "--reason must say something")
@@ -54,42 +57,77 @@ func (c mirrorResetCmd) Run(_ context.Context, p *process) (err error) {
 	if !slices.Contains(domains, c.Domain) {
 		return warg.Errorf(warg.KindNotFound, "`%s` is not an upstream here; there are: %s", c.Domain, strings.Join(domains, ", "))
 	}
-	lock, err := holdFolder(conf, p.command, p.now())
-	if holder, ok := held(err); ok {
-		return exitf(exitTemporary, "data directory %s is in use by %s: stop it first, then reset the mirror", conf.Data, holder)
-	}
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, lock.Close()) }()
-	log, err := openAudit(conf, p.now, newLogger(p.stderr, conf.LogFormat, "warn"))
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, log.Close()) }()
+	address, running := adminAddress(conf), true
 	var r upstream.Reset
-	err = audited(log, "mirror reset", c.Domain+": "+reason, func() error {
-		r, err = upstream.SetAside(durable.OS{}, filepath.Join(conf.Data, upstreamsDir, c.Domain), c.Domain, reason, p.now())
-		return err
-	})
-	if err != nil {
-		return err
+	conn, err := dialAdmin(ctx, address)
+	switch {
+	case err == nil:
+		_ = conn.Close() // it was only to see whether somebody answers
+		r, err = c.remote(ctx, newAdminClient(address), reason)
+	case nobodyListens(err):
+		running = false
+		r, err = c.local(p, conf, reason)
+	default:
+		return exitf(exitTemporary, "calling the server at %s: %w", address, err)
 	}
-	auditReset(p, conf, r)
+	if err != nil {
+		return fmt.Errorf("resetting the mirror of `%s`: %w", c.Domain, err)
+	}
 	return p.print(c.jsonFlag, r, func(w io.Writer) {
 		fmt.Fprintf(w, "the replica of %s, of length %d, is now %s\n", r.Registry, r.Length, r.Directory)
-		fmt.Fprintln(w, "a new one begins when the server starts, or with entrepot mirror sync")
+		if running {
+			fmt.Fprintln(w, "a new one has begun; entrepot mirror sync fills it now")
+		} else {
+			fmt.Fprintln(w, "a new one begins when the server starts, or with entrepot mirror sync")
+		}
 	})
 }
 
-// auditReset logs that an operator decided to believe another history.
-func auditReset(p *process, conf *config.Config, r upstream.Reset) {
+func (c mirrorResetCmd) remote(ctx context.Context, a *adminClient, reason string) (r upstream.Reset, err error) {
+	text, err := a.ResetMirror(ctx, c.Domain, reason)
+	if err == nil {
+		err = json.Unmarshal(text, &r)
+	}
+	return r, err
+}
+
+// local sets aside what no server holds.
+func (c mirrorResetCmd) local(p *process, conf *config.Config, reason string) (r upstream.Reset, err error) {
+	lock, err := holdFolder(conf, p.command, p.now())
+	if holder, ok := held(err); ok {
+		return r, exitf(exitTemporary, "data directory %s is in use by %s, which takes no admin calls; try again when it has started or ended", conf.Data, holder)
+	}
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, lock.Close()) }()
+	log := newLogger(p.stderr, conf.LogFormat, "warn")
+	record, err := openAudit(conf, p.now, log)
+	if err != nil {
+		return r, err
+	}
+	defer func() { err = errors.Join(err, record.Close()) }()
+	err = audited(record, mirrorResetCall, c.Domain+": "+reason, func() error {
+		r, err = upstream.SetAside(durable.OS{}, filepath.Join(conf.Data, upstreamsDir, c.Domain), c.Domain, reason, p.now())
+		return err
+	})
+	if err == nil {
+		noteReset(log, r)
+	}
+	return r, err
+}
+
+// mirrorResetCall is the name under which resets stand in the audit log.
+const mirrorResetCall = "mirror reset"
+
+// noteReset logs that an operator decided to believe another history.
+func noteReset(log *slog.Logger, r upstream.Reset) {
 	class, evidence := "", ""
 	if r.Quarantine != nil {
 		class, evidence = r.Quarantine.Class, r.Quarantine.Evidence
 	}
-	newLogger(p.stderr, conf.LogFormat, "warn").Warn("upstream was reset", "upstream", r.Registry, "reason", r.Reason,
-		"length", r.Length, "class", class, "evidence", evidence, "kept", r.Directory)
+	log.Warn("upstream was reset", "upstream", r.Registry, "reason", r.Reason,
+		"length", r.Length, "class", class, "evidence", evidence, "dir", r.Directory)
 }
 
 // upstreamDomains returns the names of the upstreams that are configured, sorted.

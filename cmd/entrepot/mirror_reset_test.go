@@ -15,12 +15,14 @@ import (
 
 // torn starts a registry that can go over to another history, and a site that has a
 // replica of the first one. The result lets it go over.
-func torn(t *testing.T) (front *person, fork func()) {
+func torn(t *testing.T, more string) (front *person, fork func()) {
 	t.Helper()
 	one, other := wargtest.NewMemory(wargtest.MemoryOptions()), wargtest.NewMemory(wargtest.MemoryOptions())
-	released(t, one, wargtest.NewPackage("test:one"), "1.0.0", "one", true)
-	for _, name := range []string{"test:other", "test:more"} {
-		released(t, other, wargtest.NewPackage(name), "1.0.0", name, true)
+	for _, name := range []string{"test:one", "test:two"} {
+		released(t, one, wargtest.NewPackage(name), "1.0.0", name, true)
+	}
+	for _, name := range []string{"test:other", "test:more", "test:two"} {
+		released(t, other, wargtest.NewPackage(name), "1.0.0", "the other "+name, true)
 	}
 	face := &turncoat{one}
 	front = newPerson(t)
@@ -34,14 +36,15 @@ operator_key = %q
 namespaces = ["test"]
 max_age = "1s"
 allow_private_addresses = true
-`, served(t, face, nil), wargtest.Alice().Public().ID()))
+%s
+`, served(t, face, nil), wargtest.Alice().Public().ID(), more))
 	front.ok(t, "init", "--config", "unused.toml", "--namespace", "acme")
 	front.ok(t, "mirror", "sync")
 	return front, func() { face.Own = other }
 }
 
 func TestMirrorReset(t *testing.T) {
-	front, fork := torn(t)
+	front, fork := torn(t, "")
 	old := mirrorStatus(t, front)
 	fork()
 	if r := front.run(t, "mirror", "sync"); r.code != exitVerification {
@@ -51,11 +54,6 @@ func TestMirrorReset(t *testing.T) {
 		t.Fatalf("after the fork: %+v", s)
 	}
 
-	home := front.serve(t)
-	if r := front.run(t, "mirror", "reset", "up.example", "--reason", "they told us"); r.code != exitTemporary || !strings.Contains(r.stderr, "stop it first") {
-		t.Errorf("under a running server: %+v", r)
-	}
-	home.end(t)
 	r := front.run(t, "mirror", "reset", "up.example", "--reason", "they told us", "--json")
 	var said upstream.Reset
 	decode(t, r.stdout, &said)
@@ -76,7 +74,7 @@ func TestMirrorReset(t *testing.T) {
 		t.Errorf("the evidence: %v", err)
 	}
 
-	home = front.serve(t)
+	home := front.serve(t)
 	front.ok(t, "mirror", "sync", "up.example")
 	if s := mirrorStatus(t, front); s.State != proxy.StateOK || s.LogLength <= old.LogLength || s.LastError != "" {
 		t.Errorf("the new history: %+v", s)
@@ -85,8 +83,65 @@ func TestMirrorReset(t *testing.T) {
 	v.ok(t, "download", "--registry", home.url, "--on-behalf", "up.example", "test:other")
 }
 
+// TestMirrorResetOfRunningServer: the server that runs sets the replica aside itself
+// and believes the new history at once. What was adopted from the old one stays in our
+// log as it is, what the new one has besides is adopted, and where the two disagree
+// about a package somebody is told.
+func TestMirrorResetOfRunningServer(t *testing.T) {
+	front, fork := torn(t, `mode = "adopt"`)
+	home := front.serve(t)
+	front.ok(t, "mirror", "sync")
+	old := adoptStatus(t, front)
+	home.end(t)
+	fork()
+	home = front.serve(t)
+	if r := front.run(t, "mirror", "sync"); r.code != exitVerification {
+		t.Fatalf("the fork: %+v", r)
+	}
+	v := newPerson(t)
+	has := func(content string, args ...string) {
+		t.Helper()
+		v.ok(t, with(args, "download", "--registry", home.url, "-o", "got")...)
+		if v.read(t, "got") != string(wargtest.Component(content)) {
+			t.Errorf("%v: other bytes", args)
+		}
+	}
+	has("test:one", "test:one")
+
+	r := front.run(t, "mirror", "reset", "up.example", "--reason", "they told us", "--json")
+	var said upstream.Reset
+	decode(t, r.stdout, &said)
+	if r.code != exitOK || said.Reason != "they told us" || said.Length != old.LogLength || said.Quarantine == nil {
+		t.Fatalf("%+v", r)
+	}
+	if _, err := os.Stat(filepath.Join(said.Directory, "reset.json")); err != nil {
+		t.Error(err)
+	}
+	for _, word := range []string{"upstream was reset", `reason="they told us"`, "class=equivocation"} {
+		if !strings.Contains(home.log.String(), word) {
+			t.Errorf("the server's log lacks %s", word)
+		}
+	}
+	if r := front.run(t, "mirror", "sync", "up.example"); r.code == exitOK || !strings.Contains(r.stderr, "test:two") {
+		t.Errorf("the package of which both histories say something else: %+v", r)
+	}
+	has("the other test:other", "--on-behalf", "up.example", "test:other")
+	has("the other test:other", "test:other")
+	has("test:one", "test:one")
+	has("test:two", "test:two")
+	if s := adoptStatus(t, front); s.State != proxy.StateOK || s.LogLength <= old.LogLength || !strings.Contains(s.LastError, "test:two") {
+		t.Errorf("the new history: %+v", s)
+	}
+	home.end(t)
+	home = front.serve(t)
+	has("the other test:more", "test:more")
+	if r := front.run(t, "mirror", "reset", "up.example", "--reason", " "); r.code != exitUsage {
+		t.Errorf("without a reason: %+v", r)
+	}
+}
+
 func TestMirrorResetRefused(t *testing.T) {
-	front, _ := torn(t)
+	front, _ := torn(t, "")
 	for _, test := range []struct {
 		name string
 		args []string

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/upstream"
 	"github.com/entrepot/entrepot/upstream/mirror"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -23,14 +25,15 @@ type mirrors struct {
 	stop context.CancelFunc
 	work sync.WaitGroup
 
-	mu   sync.Mutex
-	done map[string]uint64 // length up to which the plan of an upstream is fulfilled, since start
+	mu     sync.Mutex
+	done   map[string]uint64 // length up to which the plan of an upstream is fulfilled, since start or its reset
+	resets map[string]int    // how often it was reset
 }
 
 var _ proxy.MirrorAdmin = (*mirrors)(nil)
 
 func newMirrors(s *site) *mirrors {
-	m := &mirrors{site: s, done: map[string]uint64{}}
+	m := &mirrors{site: s, done: map[string]uint64{}, resets: map[string]int{}}
 	m.base, m.stop = context.WithCancel(context.Background())
 	return m
 }
@@ -127,13 +130,45 @@ func (m *mirrors) fill(ctx context.Context, u config.Upstream, progress func(mir
 	}
 	plan.Pins = m.site.stores[u.Domain].Planned()
 	m.mu.Lock()
-	from := m.done[u.Domain]
+	from, history := m.done[u.Domain], m.resets[u.Domain]
 	m.mu.Unlock()
 	length, err := mirror.Sync(ctx, m.site.replicas[u.Domain], plan, from, progress)
 	m.mu.Lock()
-	m.done[u.Domain] = max(m.done[u.Domain], length)
+	if m.resets[u.Domain] == history {
+		m.done[u.Domain] = max(m.done[u.Domain], length)
+	}
 	m.mu.Unlock()
 	return err
+}
+
+// ResetMirror sets the replica of an upstream aside while it is in use. What is adopted
+// from it is compared with the new history from its beginning; what was adopted stays.
+func (m *mirrors) ResetMirror(ctx context.Context, domain, reason string) (json.RawMessage, error) {
+	r, ok := m.site.replicas[domain]
+	if !ok {
+		return nil, m.noUpstream(domain)
+	}
+	var done upstream.Reset
+	err := audited(m.site.audit, mirrorResetCall, domain+": "+reason, func() (err error) {
+		done, err = r.Reset(ctx, reason)
+		return err
+	})
+	m.mu.Lock()
+	m.done[domain] = 0
+	m.resets[domain]++
+	m.mu.Unlock()
+	if k, ok := m.site.keepers[domain]; ok {
+		k.Restart()
+	}
+	if err != nil {
+		return nil, err
+	}
+	noteReset(m.site.log, done)
+	return json.Marshal(done)
+}
+
+func (m *mirrors) noUpstream(domain string) error {
+	return warg.Errorf(warg.KindNotFound, "`%s` is not an upstream here; there are: %s", domain, strings.Join(m.site.domains(), ", "))
 }
 
 // SyncMirrors fills the upstreams named, or all but those that are offline, and brings
@@ -142,7 +177,7 @@ func (m *mirrors) fill(ctx context.Context, u config.Upstream, progress func(mir
 func (m *mirrors) SyncMirrors(ctx context.Context, domains []string, progress func(proxy.MirrorProgress)) error {
 	for _, d := range domains {
 		if _, ok := m.site.replicas[d]; !ok {
-			return warg.Errorf(warg.KindNotFound, "`%s` is not an upstream here; there are: %s", d, strings.Join(m.site.domains(), ", "))
+			return m.noUpstream(d)
 		}
 	}
 	var failed []error

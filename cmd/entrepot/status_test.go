@@ -189,7 +189,7 @@ func readDoc(t *testing.T, name string) string {
 // TestStatusPageOfAQuarantine: a registry that contradicted itself is shown with the
 // proof, also by the next process.
 func TestStatusPageOfAQuarantine(t *testing.T) {
-	front, fork := torn(t)
+	front, fork := torn(t, "")
 	fork()
 	if r := front.run(t, "mirror", "sync"); r.code != exitVerification {
 		t.Fatalf("the fork: %+v", r)

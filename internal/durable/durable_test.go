@@ -223,6 +223,51 @@ func TestMemoryForgets(t *testing.T) {
 	}
 }
 
+// A directory takes along what is in it, and after a power cut it has one of its two
+// names, with all that was durable in it.
+func TestDirectoriesAreRenamed(t *testing.T) {
+	both(t, func(t *testing.T, fsys FS, dir string) {
+		from, to := filepath.Join(dir, "from"), filepath.Join(dir, "to")
+		must(t, MkdirAll(fsys, filepath.Join(from, "sub")))
+		must(t, Replace(fsys, filepath.Join(from, "sub", "file"), []byte("x"), nil))
+		must(t, fsys.Rename(from, to))
+		if got := content(t, fsys, filepath.Join(to, "sub", "file")); got != "x" {
+			t.Errorf("content is %q", got)
+		}
+		if has, err := Exists(fsys, from); err != nil || has {
+			t.Errorf("the old name: %v %v", has, err)
+		}
+		m, ok := fsys.(*Memory)
+		if !ok {
+			return
+		}
+		check := func(m *Memory, name, other string) {
+			t.Helper()
+			gone, err := Exists(m, filepath.Join(dir, other))
+			if got := content(t, m, filepath.Join(dir, name, "sub", "file")); got != "x" || gone || err != nil {
+				t.Errorf("content is %q; %s is there: %v %v", got, other, gone, err)
+			}
+		}
+		check(m.Crash(nil), "from", "to")
+		names := map[bool]int{}
+		for seed := range uint64(20) {
+			after := m.Crash(rand.New(rand.NewPCG(seed, 0)))
+			moved, err := Exists(after, to)
+			must(t, err)
+			if names[moved]++; moved {
+				check(after, "to", "from")
+			} else {
+				check(after, "from", "to")
+			}
+		}
+		if len(names) != 2 {
+			t.Errorf("power cuts leave %v", names)
+		}
+		must(t, m.SyncDir(dir))
+		check(m.Crash(nil), "to", "from")
+	})
+}
+
 func TestMemoryRunsFull(t *testing.T) {
 	m := NewMemory()
 	f, err := m.Create("/f")

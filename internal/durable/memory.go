@@ -2,6 +2,7 @@ package durable
 
 import (
 	"io/fs"
+	"iter"
 	"maps"
 	"math/rand/v2"
 	"path/filepath"
@@ -86,13 +87,21 @@ func (m *Memory) names(keep *rand.Rand) map[string]*node {
 	if keep == nil {
 		return names
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.seen)) {
-		if names[name] != m.seen[name] && keep.IntN(2) == 0 {
-			names[name] = m.seen[name]
+	seen := maps.Clone(m.seen)
+	for from, to := range m.renamedDirs() { // happens as a whole, or not at all
+		if keep.IntN(2) == 0 {
+			moveTree(names, from, to)
+		} else {
+			moveTree(seen, to, from)
 		}
 	}
-	for _, name := range slices.Sorted(maps.Keys(m.kept)) {
-		if m.seen[name] == nil && keep.IntN(2) == 0 && !m.onlyNameOf(m.kept[name], name, names) {
+	for _, name := range slices.Sorted(maps.Keys(seen)) {
+		if names[name] != seen[name] && keep.IntN(2) == 0 {
+			names[name] = seen[name]
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if seen[name] == nil && keep.IntN(2) == 0 && !onlyNameOf(names[name], name, seen, names) {
 			delete(names, name)
 		}
 	}
@@ -107,15 +116,51 @@ func (m *Memory) names(keep *rand.Rand) map[string]*node {
 // onlyNameOf reports whether a node that got another name would have none without this
 // one: a renamed file may be found under its old name, its new one, or both, but it is
 // never gone.
-func (m *Memory) onlyNameOf(n *node, name string, names map[string]*node) bool {
+func onlyNameOf(n *node, name string, seen, names map[string]*node) bool {
 	moved, found := false, false
-	for other, at := range m.seen {
+	for other, at := range seen {
 		moved = moved || at == n && other != name
 	}
 	for other, at := range names {
 		found = found || at == n && other != name
 	}
 	return moved && !found
+}
+
+// renamedDirs returns directories whose new name is not durable, by ascending old name.
+func (m *Memory) renamedDirs() iter.Seq2[string, string] {
+	return func(yield func(from, to string) bool) {
+		for _, from := range slices.Sorted(maps.Keys(m.kept)) {
+			n := m.kept[from]
+			if n == nil || !n.dir || m.seen[from] == n {
+				continue
+			}
+			for to, other := range m.seen {
+				in, was := filepath.Dir(to), filepath.Dir(from)
+				switch {
+				case other != n:
+				case in == was:
+					if !yield(from, to) {
+						return
+					}
+				case m.seen[in] != m.kept[was]: // else it moved only along with its directory
+					panic("durable: Memory moves directories only within their directory")
+				}
+			}
+		}
+	}
+}
+
+// moveTree gives a directory, and all below it, another name.
+func moveTree(names map[string]*node, from, to string) {
+	for name, n := range names {
+		if below, ok := strings.CutPrefix(name, from+"/"); ok {
+			delete(names, name)
+			names[to+"/"+below] = n
+		}
+	}
+	names[to] = names[from]
+	delete(names, from)
 }
 
 func (n *node) crashed(keep *rand.Rand) *node {
@@ -230,8 +275,16 @@ func (m *Memory) Rename(oldname, newname string) error {
 	if m.seen[filepath.Dir(filepath.Clean(newname))] == nil {
 		return pathErr("rename", newname, fs.ErrNotExist)
 	}
-	m.seen[filepath.Clean(newname)] = n
-	delete(m.seen, filepath.Clean(oldname))
+	to := filepath.Clean(newname)
+	switch other := m.seen[to]; {
+	case n.dir && other != nil:
+		return pathErr("rename", newname, fs.ErrExist)
+	case n.dir:
+		moveTree(m.seen, filepath.Clean(oldname), to)
+	default:
+		m.seen[to] = n
+		delete(m.seen, filepath.Clean(oldname))
+	}
 	return nil
 }
 
@@ -253,6 +306,11 @@ func (m *Memory) SyncDir(name string) error {
 	name = filepath.Clean(name)
 	if _, err := m.lookup("sync", name); err != nil {
 		return err
+	}
+	for from, to := range m.renamedDirs() {
+		if filepath.Dir(from) == name {
+			moveTree(m.kept, from, to) // with what was durable in it
+		}
 	}
 	maps.DeleteFunc(m.kept, func(p string, _ *node) bool {
 		return p != "/" && filepath.Dir(p) == name && m.seen[p] == nil

@@ -128,6 +128,21 @@ func (k *Keeper) Status() Status {
 	return Status{k.inStep, len(k.open), len(k.absent), k.last}
 }
 
+// Restart makes the next pass look at everything again, because the source has another
+// history now. What was adopted stays: our own log says where its packages go on from.
+func (k *Keeper) Restart() {
+	k.pass.Lock()
+	defer k.pass.Unlock()
+	k.scanned, k.retried = 0, time.Time{}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clear(k.open)
+	clear(k.examined)
+	clear(k.nameless)
+	clear(k.absent)
+	k.inStep, k.last = 0, nil
+}
+
 // Run makes a pass now and again, with pauses between them, until ctx ends. What goes
 // wrong is logged when it changes.
 func (k *Keeper) Run(ctx context.Context, pause time.Duration) {
