@@ -46,6 +46,11 @@ e2e: build
 	ENTREPOT_BIN=$(CURDIR)/bin/entrepot ENTREPOT_VERSION='$(VERSION)' ENTREPOT_CLIENTS=$(CLIENTS) \
 		go test -tags e2e -count=1 -parallel 6 -timeout 20m -run '$(E2E)' ./e2e
 
+## desync: requests that two programs could read differently, to us alone and behind nginx and HAProxy
+.PHONY: desync
+desync:
+	go test -tags e2e -count=1 -run '^TestDesync' ./proxy
+
 ## fuzz: each fuzz target for FUZZTIME (30s)
 .PHONY: fuzz
 fuzz:
@@ -73,12 +78,12 @@ bench: build
 fmt:
 	gofmt -w .
 
-## vet: go vet, the e2e package included, and what gofmt would change
+## vet: go vet, what is behind the tag e2e included, and what gofmt would change
 .PHONY: vet
 vet:
 	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then echo "not formatted (make fmt):"; echo "$$unformatted"; exit 1; fi
 	go vet ./...
-	go vet -tags e2e ./e2e
+	go vet -tags e2e ./e2e ./proxy
 
 ## tidy: fail if go.mod or go.sum is not what the code needs
 .PHONY: tidy
@@ -89,7 +94,7 @@ tidy:
 .PHONY: lint
 lint:
 	$(GOLANGCI_LINT) run ./...
-	$(GOLANGCI_LINT) run --build-tags e2e ./e2e
+	$(GOLANGCI_LINT) run --build-tags e2e ./e2e ./proxy
 	$(STATICCHECK) -tags e2e ./...
 
 ## check: what must pass before a change is handed in: vet, tidy, lint, test
