@@ -89,12 +89,7 @@ func (c *Cache) openContent(d warg.Digest) (warg.Content, int64, error) {
 	if b, ok := c.hot.find(d); ok {
 		return memory{bytes.NewReader(b)}, int64(len(b)), nil
 	}
-	var blob []byte
-	found := false
-	err := c.db.View(func(txn *badger.Txn) (err error) {
-		blob, found, err = get(txn, blobKey(d))
-		return err
-	})
+	blob, found, err := c.inline(d)
 	if err == nil && found && warg.Sum(blob) == d {
 		c.hot.add(d, blob)
 		return memory{bytes.NewReader(blob)}, int64(len(blob)), nil
@@ -116,6 +111,18 @@ func (c *Cache) openContent(d warg.Digest) (warg.Content, int64, error) {
 	}
 	c.drop(d)
 	return nil, 0, warg.NotFound(warg.KindContentNotFound, d)
+}
+
+// inline returns content that is kept in the database, if this one is.
+func (c *Cache) inline(d warg.Digest) (blob []byte, found bool, err error) {
+	if size, known := c.budget.size(d); known && size > maxInline {
+		return nil, false, nil // it has a file; the database would look in vain
+	}
+	err = c.db.View(func(txn *badger.Txn) (err error) {
+		blob, found, err = get(txn, blobKey(d))
+		return err
+	})
+	return blob, found, err
 }
 
 // PutContent reads body to its end and keeps it if it has the digest and at most

@@ -95,9 +95,7 @@ func (r *Replica) needRecords(ctx context.Context, v *view, req warg.LogsRequest
 			return err
 		}
 		if first {
-			for i := range req.Packages {
-				r.counts.looked(HoldingRecords, i >= len(wanted))
-			}
+			r.counts.lookedAll(HoldingRecords, len(req.Packages)-len(wanted), len(wanted))
 		}
 		if len(wanted) == 0 {
 			return nil

@@ -105,6 +105,17 @@ func (c *counts) looked(h Holding, hit bool) {
 	}
 }
 
+// lookedAll is looked for several things at a time: readers on all processors share
+// the counters.
+func (c *counts) lookedAll(h Holding, hits, misses int) {
+	if hits > 0 {
+		c.hits[h].Add(uint64(hits))
+	}
+	if misses > 0 {
+		c.misses[h].Add(uint64(misses))
+	}
+}
+
 // wait counts a reader that waits for what another had asked for before.
 func (c *counts) wait(h Holding, joined bool) {
 	if joined {
