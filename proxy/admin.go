@@ -137,7 +137,7 @@ func adminCalls() []adminCall {
 	return []adminCall{
 		{"GET /healthz", "", ok, "is the process alive", reply(alive)},
 		{"GET /readyz", "", ok, "can the server serve; 503 and why, if not", reply((*admin).ready)},
-		{"GET /statusz", "", `{"version":"…","baseUrl":"…","registries":[{"domain":"…","logLength":1,"checkpointTime":"…","verifiedAt":"…","mode":"…","state":"ok","lastError":"…","lastErrorAt":"…","operatorKey":"sha256:…","pinned":"configuration","refused":{"signature":1},"evidence":["…"]}],"securityEvents":{"signature":1}}`,
+		{"GET /statusz", "", `{"version":"…","baseUrl":"…","registries":[{"domain":"…","logLength":1,"checkpointTime":"…","verifiedAt":"…","mode":"…","state":"ok","lastError":"…","lastErrorAt":"…","circuit":"closed","operatorKey":"sha256:…","pinned":"configuration","refused":{"signature":1},"evidence":["…"]}],"securityEvents":{"signature":1}}`,
 			"how each registry is doing; states are ok, stale, quarantined, fenced; a quarantined one has `quarantine` with class, reason, since and evidence", reply((*admin).status)},
 		{"GET /metrics", "", "Prometheus text", "counters, gauges and histograms, described in metrics.md", (*admin).metrics},
 		{"GET /admin/namespaces", "", `{"namespaces":[{"namespace":"…","registry":"…"}]}`, "namespaces of the operator log; without `registry`: defined here", reply((*admin).listNamespaces)},

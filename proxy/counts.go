@@ -22,6 +22,11 @@ type UpstreamCounts struct {
 	Records     uint64               // verified
 	Verified    map[string]Histogram // seconds, by what was verified
 	Quarantines uint64
+
+	Circuit       map[string]bool // states of the circuit breaker; true for the one it is in
+	Opened        uint64          // how often it opened
+	Retries       uint64          // extra requests to an upstream that had not answered
+	RetriesBudget float64         // how many more are allowed now
 }
 
 // CacheCounts is what is kept of other registries' content.

@@ -9,6 +9,7 @@ type countsCollector struct {
 	counts Counts
 
 	requests, refused, reads, waits, stale, records, verified, quarantines *prometheus.Desc
+	circuit, opened, retries, retriesLeft                                  *prometheus.Desc
 	contents, contentBytes, maxBytes, evictions, evictedBytes, damages     *prometheus.Desc
 	submissions, ends, batches, checkpoints, syncs, pending                *prometheus.Desc
 	security                                                               *prometheus.Desc
@@ -27,6 +28,10 @@ func newCountsCollector(counts Counts) *countsCollector {
 	c.records = desc("verified_records_total", "Records of an upstream registry that were verified and stored.", "registry")
 	c.verified = desc("verification_seconds", "How long verification took: of a checkpoint with the ledger it brought, of the records that came in one answer. Waiting for the upstream is not in it.", "registry", "kind")
 	c.quarantines = desc("quarantines_total", "How often an upstream registry was quarantined since start.", "registry")
+	c.circuit = desc("upstream_circuit_state", "1 for the state that the circuit breaker of an upstream registry is in: closed (it is asked), open (it does not answer, and is asked nothing for a while), half-open (one request finds out).", "registry", "state")
+	c.opened = desc("upstream_circuit_opened_total", "How often an upstream registry that had answered did not any more.", "registry")
+	c.retries = desc("upstream_retries_total", "Extra requests to an upstream registry that had not answered, sent before the longest pause was over.", "registry")
+	c.retriesLeft = desc("upstream_retry_budget", "How many extra requests to an upstream registry are allowed now; every request earns a part of one, up to a tenth of all.", "registry")
 	c.contents = desc("cache_contents", "Contents of upstream registries that are kept; pinned ones are never evicted.", "pinned")
 	c.contentBytes = desc("cache_content_bytes", "Bytes of content of upstream registries that is kept; pinned ones are never evicted.", "pinned")
 	c.maxBytes = desc("cache_max_bytes", "What the bytes of kept content that is not pinned stay below.")
@@ -47,6 +52,7 @@ func newCountsCollector(counts Counts) *countsCollector {
 func (c *countsCollector) Describe(ch chan<- *prometheus.Desc) {
 	for _, d := range []*prometheus.Desc{
 		c.requests, c.refused, c.reads, c.waits, c.stale, c.records, c.verified, c.quarantines,
+		c.circuit, c.opened, c.retries, c.retriesLeft,
 		c.contents, c.contentBytes, c.maxBytes, c.evictions, c.evictedBytes, c.damages,
 		c.submissions, c.ends, c.batches, c.checkpoints, c.syncs, c.pending, c.security,
 	} {
@@ -91,6 +97,16 @@ func (c *countsCollector) upstream(s samples, u UpstreamCounts) {
 		s.histogram(c.verified, h, u.Domain, kind)
 	}
 	s.counter(c.quarantines, u.Quarantines, u.Domain)
+	for state, is := range u.Circuit {
+		held := 0.0
+		if is {
+			held = 1
+		}
+		s.gauge(c.circuit, held, u.Domain, state)
+	}
+	s.counter(c.opened, u.Opened, u.Domain)
+	s.counter(c.retries, u.Retries, u.Domain)
+	s.gauge(c.retriesLeft, u.RetriesBudget, u.Domain)
 }
 
 func (c *countsCollector) cache(s samples, k CacheCounts) {

@@ -23,6 +23,7 @@ func counted() Counts {
 				Refused:  map[string]uint64{"signature": 2, "rewind": 0},
 				Hits:     map[string]uint64{"records": 5}, Misses: map[string]uint64{"records": 1}, Waits: map[string]uint64{"records": 4},
 				Stale: 3, Records: 1000, Verified: map[string]Histogram{"records": h}, Quarantines: 1,
+				Circuit: map[string]bool{"closed": false, "open": true}, Opened: 2, Retries: 5, RetriesBudget: 4.5,
 			}}
 		},
 		Cache: func() CacheCounts {

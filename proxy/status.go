@@ -31,6 +31,7 @@ type RegistryStatus struct {
 	State          RegistryState `json:"state"`
 	LastError      string        `json:"lastError,omitempty"`
 	LastErrorAt    time.Time     `json:"lastErrorAt,omitzero"`
+	Circuit        string        `json:"circuit,omitempty"` // of the circuit breaker: closed, open, half-open; "" for our own
 
 	OperatorKey string `json:"operatorKey,omitempty"` // fingerprint of the key that everything hangs on
 	Pinned      string `json:"pinned,omitempty"`      // why it is believed: "configuration", "first use"; "" for our own

@@ -10,7 +10,15 @@ import (
 // counted is a transport whose requests are counted.
 type counted struct {
 	Transport
-	c *counts
+	c       *counts
+	retries *retryBudget
+}
+
+// countedPublishing is a way to publish whose requests are counted.
+type countedPublishing struct {
+	Publishing
+	c       *counts
+	retries *retryBudget
 }
 
 // request counts how a request ended.
@@ -36,6 +44,7 @@ func outcomeOf(err error) Outcome {
 
 // Checkpoint implements [Transport].
 func (t counted) Checkpoint(ctx context.Context) (warg.View, error) {
+	t.retries.earn()
 	v, err := t.Transport.Checkpoint(ctx)
 	t.c.request(RequestCheckpoint, err)
 	return v, err
@@ -43,6 +52,7 @@ func (t counted) Checkpoint(ctx context.Context) (warg.View, error) {
 
 // Logs implements [Transport].
 func (t counted) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage, error) {
+	t.retries.earn()
 	page, err := t.Transport.Logs(ctx, req)
 	t.c.request(RequestLogs, err)
 	return page, err
@@ -50,6 +60,7 @@ func (t counted) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage,
 
 // Names implements [Transport].
 func (t counted) Names(ctx context.Context, ids []warg.LogID) ([]warg.PackageName, error) {
+	t.retries.earn()
 	names, err := t.Transport.Names(ctx, ids)
 	t.c.request(RequestNames, err)
 	return names, err
@@ -57,6 +68,7 @@ func (t counted) Names(ctx context.Context, ids []warg.LogID) ([]warg.PackageNam
 
 // Ledger implements [Transport].
 func (t counted) Ledger(ctx context.Context, start uint64, max int) ([]byte, error) {
+	t.retries.earn()
 	page, err := t.Transport.Ledger(ctx, start, max)
 	t.c.request(RequestLedger, err)
 	return page, err
@@ -64,6 +76,7 @@ func (t counted) Ledger(ctx context.Context, start uint64, max int) ([]byte, err
 
 // Consistency implements [Transport].
 func (t counted) Consistency(ctx context.Context, from, to uint64) ([]byte, error) {
+	t.retries.earn()
 	proof, err := t.Transport.Consistency(ctx, from, to)
 	t.c.request(RequestConsistency, err)
 	return proof, err
@@ -71,19 +84,15 @@ func (t counted) Consistency(ctx context.Context, from, to uint64) ([]byte, erro
 
 // Fetch implements [Transport].
 func (t counted) Fetch(ctx context.Context, digest warg.Digest, keep func(io.Reader, int64) error) error {
+	t.retries.earn()
 	err := t.Transport.Fetch(ctx, digest, keep)
 	t.c.request(RequestContent, err)
 	return err
 }
 
-// countedPublishing is a way to publish whose requests are counted.
-type countedPublishing struct {
-	Publishing
-	c *counts
-}
-
 // Publish implements [warg.Publisher].
 func (p countedPublishing) Publish(ctx context.Context, req warg.PublishRequest) (warg.RecordStatus, error) {
+	p.retries.earn()
 	status, err := p.Publishing.Publish(ctx, req)
 	p.c.request(RequestPublish, err)
 	return status, err
@@ -91,6 +100,7 @@ func (p countedPublishing) Publish(ctx context.Context, req warg.PublishRequest)
 
 // Record implements [Publishing].
 func (p countedPublishing) Record(ctx context.Context, log warg.LogID, id warg.RecordID) (warg.RecordStatus, error) {
+	p.retries.earn()
 	status, err := p.Publishing.Record(ctx, log, id)
 	p.c.request(RequestRecord, err)
 	return status, err
@@ -98,6 +108,7 @@ func (p countedPublishing) Record(ctx context.Context, log warg.LogID, id warg.R
 
 // UploadTo implements [Publishing].
 func (p countedPublishing) UploadTo(ctx context.Context, site warg.UploadSite, body io.Reader) error {
+	p.retries.earn()
 	err := p.Publishing.UploadTo(ctx, site, body)
 	p.c.request(RequestUpload, err)
 	return err

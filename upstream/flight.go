@@ -2,11 +2,8 @@ package upstream
 
 import (
 	"context"
-	"math/rand/v2"
 	"sync"
 	"time"
-
-	"github.com/entrepot/entrepot/warg"
 )
 
 // flights lets one goroutine do what many want. It differs from x/sync's
@@ -132,51 +129,4 @@ func (s slots) enter(ctx context.Context) (leave func(), err error) {
 	case <-ctx.Done():
 		return nil, ctx.Err()
 	}
-}
-
-// Back-off after failures: doubled from first to longest, each drawn between half
-// and the whole, so that many replicas do not come back at once.
-const (
-	firstBackoff   = time.Second
-	longestBackoff = time.Minute
-)
-
-// gate keeps us from asking somebody who does not answer.
-type gate struct {
-	mu       sync.Mutex
-	failures int
-	until    time.Time
-	last     error
-}
-
-// closed returns the last failure if it is too early to try again.
-func (g *gate) closed(now time.Time) error {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if !now.Before(g.until) {
-		return nil
-	}
-	e := warg.Error{Kind: warg.KindUnavailable, Message: g.last.Error(), Err: g.last}
-	if known, ok := asWarg(g.last); ok {
-		e = *known
-	}
-	e.RetryAfter = int(g.until.Sub(now)/time.Second) + 1
-	return &e
-}
-
-// report notes how an attempt ended.
-func (g *gate) report(err error, now time.Time) {
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	if err == nil {
-		g.failures, g.until, g.last = 0, time.Time{}, nil
-		return
-	}
-	pause := longestBackoff
-	if g.failures < 6 {
-		pause = firstBackoff << g.failures
-	}
-	g.failures++
-	g.last = err
-	g.until = now.Add(pause/2 + rand.N(pause/2))
 }

@@ -58,10 +58,10 @@ func (r *Replica) cold(ctx context.Context) (*view, error) {
 	if v := r.view.Load(); v != nil {
 		return v, nil
 	}
-	if err := r.mayAsk(); err != nil {
+	if err := r.refreshGate.closed(r.o.Now()); err != nil {
 		return nil, err
 	}
-	if err := r.refreshGate.closed(r.o.Now()); err != nil {
+	if err := r.mayAsk(); err != nil {
 		return nil, err
 	}
 	waiting, cancel := context.WithTimeout(ctx, coldWait)
@@ -83,9 +83,10 @@ func (r *Replica) cold(ctx context.Context) (*view, error) {
 	return nil, r.emptied() // by a reset that came between
 }
 
-// mayRefresh reports whether it makes sense to ask for a checkpoint now.
+// mayRefresh reports whether it makes sense to ask for a checkpoint now; the caller
+// then does.
 func (r *Replica) mayRefresh() bool {
-	return r.mayAsk() == nil && r.refreshGate.closed(r.o.Now()) == nil
+	return r.refreshGate.closed(r.o.Now()) == nil && r.mayAsk() == nil
 }
 
 // warning says why an answer may be out of date, or "".

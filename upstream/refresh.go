@@ -54,12 +54,22 @@ func (r *Replica) startRefresh(seen uint64) (fl *flight, joined bool) {
 			if err == nil {
 				r.refreshed.Add(1)
 			}
-			r.refreshGate.report(err, r.o.Now())
+			r.closeGate(err)
 			r.note("refreshing", err)
 			r.refreshes.land(struct{}{}, err)
 		})
 	}
 	return all[0], len(mine) == 0
+}
+
+// closeGate keeps readers from starting a refresh for a while after one that failed.
+// Where upstream did not answer, trying again was paid for already.
+func (r *Replica) closeGate(err error) {
+	if errors.Is(err, &warg.Error{Kind: warg.KindUnavailable}) || errors.Is(err, &warg.Error{Kind: warg.KindUpstreamTimeout}) {
+		r.refreshGate.note(err, r.o.Now(), nil)
+		return
+	}
+	r.refreshGate.report(err, r.o.Now())
 }
 
 // refresh asks for the checkpoint, judges it, and makes it the head if it is newer.

@@ -93,9 +93,10 @@ type Replica struct {
 	refreshed   atomic.Uint64 // how many refreshes ended well
 	begun       atomic.Uint64 // how many refreshes were begun
 	ended       atomic.Uint64 // which of those was the last to end
-	refreshGate gate          // after a refresh failed, for whatever reason
+	refreshGate breaker       // after a refresh failed, for whatever reason
 	heldBack    time.Time     // since when refused records keep a checkpoint back; of the refresh under way
-	reach       gate          // after upstream could not be reached
+	reach       breaker       // after upstream could not be reached
+	retries     retryBudget   // of both
 	logs        flights[warg.LogID]
 	logsFailed  memo[warg.LogID]
 	names       flights[warg.LogID]
@@ -141,11 +142,12 @@ func Open(_ context.Context, o Options) (*Replica, error) {
 		o: o, trusted: t, base: base, stop: stop, shift: newShift(base),
 		exchanges: make(slots, maxExchanges), spools: make(slots, maxSpools), sends: make(slots, maxSends),
 	}
+	r.reach.budget, r.refreshGate.budget = &r.retries, &r.retries
 	if o.Transport != nil {
-		r.o.Transport = counted{o.Transport, &r.counts}
+		r.o.Transport = counted{o.Transport, &r.counts, &r.retries}
 	}
 	if o.Publishing != nil {
-		r.o.Publishing = countedPublishing{o.Publishing, &r.counts}
+		r.o.Publishing = countedPublishing{o.Publishing, &r.counts, &r.retries}
 	}
 	if err := r.resume(); err != nil {
 		stop()
@@ -288,7 +290,9 @@ func (r *Replica) Close() error {
 // Domain implements [warg.Registry].
 func (r *Replica) Domain() string { return r.o.Domain }
 
-// mayAsk fails if upstream must not, or need not, be asked for anything now.
+// mayAsk fails if upstream must not, or need not, be asked for anything now. If it
+// does not fail the caller asks: it may be the one who finds out whether upstream
+// answers again.
 func (r *Replica) mayAsk() error {
 	if r.o.Offline {
 		return &warg.Error{Kind: warg.KindUnavailable, RetryAfter: retryOffline, Message: fmt.Sprintf("registry `%s` is offline here, and this is not held", r.o.Domain)}
@@ -296,7 +300,7 @@ func (r *Replica) mayAsk() error {
 	if q := r.trusted.current().Quarantine; q != nil {
 		return &warg.Error{Kind: warg.KindUnavailable, RetryAfter: retryOffline, Message: fmt.Sprintf("registry `%s` is quarantined (%s), and this is not held", r.o.Domain, q.Class)}
 	}
-	return r.reach.closed(r.o.Now())
+	return r.reach.pass(r.o.Now())
 }
 
 // retryOffline is told to clients when only an operator can help, in seconds.

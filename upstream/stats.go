@@ -18,6 +18,11 @@ type Stats struct {
 	VerifiedRecords uint64
 	Verified        map[Holding]Durations // of HoldingCheckpoint and HoldingRecords
 
+	Circuit     Circuit // of the circuit breaker, now
+	Opened      uint64  // how often it opened
+	Retries     uint64  // requests that were allowed before the longest pause was over
+	RetryBudget float64 // how many more of them are allowed now
+
 	Quarantines uint64
 	FirstKeys   uint64 // operator keys that were believed because nothing was pinned
 	Damages     uint64 // of the store, beyond what it could repair
@@ -139,6 +144,8 @@ func (r *Replica) Stats() Stats {
 		Stale: c.stale.Load(), VerifiedRecords: c.records.Load(), Verified: make(map[Holding]Durations),
 		Quarantines: c.quarantines.Load(), FirstKeys: c.firstKeys.Load(), Damages: c.damages.Load(),
 	}
+	s.Circuit, s.Opened = r.reach.state(r.o.Now()), r.reach.openings()
+	s.RetryBudget, s.Retries = r.retries.state()
 	for k := range requestKinds {
 		s.Requests[k] = make(map[Outcome]uint64)
 		for o := range outcomes {

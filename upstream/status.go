@@ -30,6 +30,7 @@ type Status struct {
 	Quarantine     *Quarantine
 	Refused        map[Class]uint64 // refusals since start
 	Fetches        uint64           // from upstream since start, refreshes included
+	Circuit        Circuit          // of the circuit breaker
 }
 
 // tally counts what happened since start.
@@ -79,7 +80,7 @@ func (r *Replica) Status() Status {
 	s := Status{
 		Domain: r.o.Domain, State: StateOK, Offline: r.o.Offline,
 		OperatorKey: h.OperatorKey, Pinned: h.Pinned, Quarantine: h.Quarantine,
-		Refused: make(map[Class]uint64),
+		Refused: make(map[Class]uint64), Circuit: r.reach.state(r.o.Now()),
 	}
 	if v != nil {
 		s.LogLength = v.cp.LogLength

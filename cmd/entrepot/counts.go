@@ -39,6 +39,11 @@ func (s *site) upstreamCounts() []proxy.UpstreamCounts {
 			Refused: named(stats.Refused), Hits: named(stats.Hits), Misses: named(stats.Misses), Waits: named(stats.Joined),
 			Stale: stats.Stale, Records: stats.VerifiedRecords, Quarantines: stats.Quarantines,
 		}
+		u.Circuit = make(map[string]bool)
+		for _, state := range upstream.Circuits() {
+			u.Circuit[state.String()] = state == stats.Circuit
+		}
+		u.Opened, u.Retries, u.RetriesBudget = stats.Opened, stats.Retries, stats.RetryBudget
 		for kind, byOutcome := range stats.Requests {
 			u.Requests[kind.String()] = named(byOutcome)
 		}

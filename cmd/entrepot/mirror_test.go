@@ -66,6 +66,9 @@ func TestMirrors(t *testing.T) {
 	if r := front.run(t, "mirror", "sync"); r.code != exitTemporary || !strings.Contains(r.stderr, "up.example: ") {
 		t.Errorf("while upstream is away: %+v", r)
 	}
+	if s := mirrorStatus(t, front); s.Circuit != "open" && s.Circuit != "half-open" {
+		t.Errorf("while upstream is away: %+v", s)
+	}
 
 	// Everything is here, and is verified by somebody who never saw it before.
 	v := newPerson(t)

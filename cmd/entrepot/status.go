@@ -55,6 +55,7 @@ func (s *site) upstreamStatus(u config.Upstream) proxy.RegistryStatus {
 		OperatorKey:    string(cmp.Or(r.OperatorKey, u.OperatorKey)),
 		Pinned:         r.Pinned,
 		Refused:        named(r.Refused),
+		Circuit:        r.Circuit.String(),
 	}
 	if u.OperatorKey != "" {
 		shown.Pinned = pinnedByConfiguration
