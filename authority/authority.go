@@ -31,6 +31,7 @@ type Authority struct {
 	journal *journal.Journal
 	pending *pending.Log
 	index   *index.Index
+	small   *cas.Hot // content that is small and read often
 	content *cas.Store
 
 	adopts map[string]string // namespaces that are adopted, and from where

@@ -61,6 +61,9 @@ func openOnce(ctx context.Context, o Options) (*Authority, error) {
 	if a.hot, err = newHotLogs(); err != nil {
 		return nil, err
 	}
+	if a.small, err = cas.NewHot(smallContents, smallBytes); err != nil {
+		return nil, err
+	}
 	if err := a.open(ctx); err != nil {
 		if isCorrupt(err) && a.index != nil {
 			o.Log.Warn("index is made anew: it is damaged", "error", err)

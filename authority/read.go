@@ -3,10 +3,13 @@ package authority
 import (
 	"context"
 	"errors"
+	"fmt"
+	"io"
 	"io/fs"
 
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/internal/cas"
+	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -125,11 +128,48 @@ func (a *Authority) Open(_ context.Context, digest warg.Digest) (warg.Content, e
 	if err := a.released(digest); err != nil {
 		return nil, err
 	}
-	f, _, err := a.content.Open(digest)
+	if small, ok := a.small.Find(digest); ok {
+		return small.Open(), nil
+	}
+	f, size, err := a.content.Open(digest)
 	if err != nil {
 		return nil, a.contentFailed(digest, err)
 	}
-	return f, nil
+	if size > smallContent {
+		return f, nil
+	}
+	small, err := readSmall(f, digest)
+	if err != nil {
+		return nil, a.contentFailed(digest, err)
+	}
+	a.small.Add(digest, small)
+	return small.Open(), nil
+}
+
+// What is read often and is small is kept in memory: opening a file costs more than
+// sending it.
+const (
+	smallContent  = 64 << 10 // bytes
+	smallContents = 4096
+	smallBytes    = 16 << 20 // in all
+)
+
+// readSmall reads a verified file into memory and closes it. It is verified once more,
+// as it may have changed since.
+func readSmall(f durable.Reader, d warg.Digest) (*cas.Small, error) {
+	defer f.Close()
+	fi, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, smallContent+1))
+	if err != nil {
+		return nil, err
+	}
+	if found := warg.Sum(b); found != d {
+		return nil, fmt.Errorf("content %s changed to %s while it was read", d, found)
+	}
+	return &cas.Small{Bytes: b, Modified: fi.ModTime()}, nil
 }
 
 // released returns an error unless a published record releases content.

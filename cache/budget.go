@@ -205,7 +205,7 @@ func (c *Cache) drop(d warg.Digest) {
 
 // delete deletes content that is not in the account. The caller holds the lock.
 func (c *Cache) delete(d warg.Digest) {
-	c.hot.remove(d)
+	c.hot.Remove(d)
 	err := c.db.Update(func(txn *badger.Txn) error {
 		return errors.Join(txn.Delete(blobKey(d)), txn.Delete(useKey(d)))
 	})

@@ -38,7 +38,7 @@ type Cache struct {
 	db      *badger.DB
 	files   *cas.Store
 	budget  *budget
-	hot     *hot
+	hot     *cas.Hot
 	counts  counts
 	mu      sync.Mutex // guards registries and the drawing of numbers
 	open    map[string]*Registry
@@ -72,7 +72,7 @@ func Open(o Options) (*Cache, error) {
 		return nil, errors.Join(fmt.Errorf("opening cached content: %w", err), db.Close())
 	}
 	c := &Cache{o: o, db: db, files: files, open: make(map[string]*Registry)}
-	if c.hot, err = newHot(); err == nil {
+	if c.hot, err = cas.NewHot(hotContents, hotBytes); err == nil {
 		err = c.loadBudget()
 	}
 	if err != nil {

@@ -746,7 +746,7 @@ func TestDamagedContent(t *testing.T) {
 		put()
 		if size <= maxInline {
 			damage(t, c, blobKey(d))
-			c.hot.remove(d) // as if it had not been read for a while
+			c.hot.Remove(d) // as if it had not been read for a while
 		} else if err := os.WriteFile(c.filePath(d), content[1:], 0o600); err != nil {
 			t.Fatal(err)
 		}
@@ -781,12 +781,12 @@ func TestHotContent(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if c.hot.bytes != hotBytes || c.hot.lru.Len() != hotBytes/maxInline {
-		t.Errorf("%d contents of %d bytes are in memory", c.hot.lru.Len(), c.hot.bytes)
+	if n, size := c.hot.Size(); size != hotBytes || n != hotBytes/maxInline {
+		t.Errorf("%d contents of %d bytes are in memory", n, size)
 	}
 	for _, i := range []int{0, more + 1} { // only in the database; in memory
 		b, d := content(i)
-		if _, inMemory := c.hot.find(d); inMemory != (i > more) {
+		if _, inMemory := c.hot.Find(d); inMemory != (i > more) {
 			t.Errorf("content %d is in memory: %v", i, inMemory)
 		}
 		f, err := r.OpenContent(d)

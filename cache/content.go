@@ -20,17 +20,18 @@ import (
 // components of the interface kind are smaller; a file each would cost more.
 const maxInline = 64 << 10
 
+// How much of that is kept in memory as well.
+const (
+	hotBytes    = 16 << 20
+	hotContents = 4096
+	seenDigests = 16 << 10 // of each registry, half a megabyte
+)
+
 func (r *Registry) scopeKey(d warg.Digest) []byte {
 	return append(append(make([]byte, 0, len(r.scope)+len(d)), r.scope...), d[:]...)
 }
 
 func blobKey(d warg.Digest) []byte { return append([]byte{kindBlob}, d[:]...) }
-
-// memory is content in memory.
-type memory struct{ *bytes.Reader }
-
-// Close implements [io.Closer].
-func (memory) Close() error { return nil }
 
 // OpenContent opens content that this registry was seen to have, or fails with
 // KindContentNotFound.
@@ -86,13 +87,14 @@ func (r *Registry) has(d warg.Digest) (has bool, err error) {
 // openContent opens content in the database or in a file. What is damaged is
 // dropped and counts as not there.
 func (c *Cache) openContent(d warg.Digest) (warg.Content, int64, error) {
-	if b, ok := c.hot.find(d); ok {
-		return memory{bytes.NewReader(b)}, int64(len(b)), nil
+	if small, ok := c.hot.Find(d); ok {
+		return small.Open(), int64(len(small.Bytes)), nil
 	}
 	blob, found, err := c.inline(d)
 	if err == nil && found && warg.Sum(blob) == d {
-		c.hot.add(d, blob)
-		return memory{bytes.NewReader(blob)}, int64(len(blob)), nil
+		small := &cas.Small{Bytes: blob}
+		c.hot.Add(d, small)
+		return small.Open(), int64(len(blob)), nil
 	}
 	if err != nil && !errors.Is(err, tree.ErrIndexCorrupt) {
 		return nil, 0, err
@@ -162,7 +164,7 @@ func (c *Cache) putInline(d warg.Digest, b []byte, limit int64) error {
 	if err := c.db.Update(func(txn *badger.Txn) error { return txn.Set(key, tree.Seal(key, b)) }); err != nil {
 		return fmt.Errorf("storing content: %w", err)
 	}
-	c.hot.add(d, b)
+	c.hot.Add(d, &cas.Small{Bytes: b})
 	return nil
 }
 

@@ -69,7 +69,10 @@ func measure(content warg.Content) (size int64, modified time.Time, err error) {
 	f, ok := content.(*os.File)
 	if !ok {
 		size, err = content.Seek(0, io.SeekEnd)
-		return size, time.Time{}, err
+		if m, ok := content.(interface{ ModTime() time.Time }); ok {
+			modified = m.ModTime()
+		}
+		return size, modified, err
 	}
 	stat, err := f.Stat()
 	if err != nil {
