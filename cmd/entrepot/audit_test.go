@@ -1,0 +1,176 @@
+package main
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/entrepot/entrepot/internal/audit"
+	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/wargtest"
+)
+
+// auditLines returns what the audit log of a site says, without what differs from run to
+// run.
+func auditLines(t *testing.T, u *person) (lines []string) {
+	t.Helper()
+	for line := range strings.Lines(u.read(t, "entrepot-data/audit.log")) {
+		var e audit.Event
+		if err := json.Unmarshal([]byte(line), &e); err != nil {
+			t.Fatal(err)
+		}
+		words := []string{string(e.Kind)}
+		for _, w := range []string{e.Upstream, e.Package, e.Call, e.About, e.Class} {
+			if w != "" {
+				words = append(words, w)
+			}
+		}
+		lines = append(lines, strings.Join(words, " "))
+	}
+	return lines
+}
+
+func wantLines(t *testing.T, u *person, wanted ...string) {
+	t.Helper()
+	lines := auditLines(t, u)
+	for _, want := range wanted {
+		at := slices.Index(lines, want)
+		if at < 0 {
+			t.Errorf("the audit log has no line %q; it has\n%s", want, strings.Join(lines, "\n"))
+			return
+		}
+		lines = lines[at+1:] // in this order
+	}
+}
+
+// TestAuditOfASite: what a server does, what its operator asks for, on a running server
+// and without, and that it can be verified.
+func TestAuditOfASite(t *testing.T) {
+	u := newPerson(t)
+	u.env = append(u.env, "ENTREPOT_LISTEN=127.0.0.1:0")
+	s := u.serve(t)
+	u.ok(t, "namespace", "define", "acme")
+	u.ok(t, "namespace", "import", "wasi", "wasi.example")
+	if r := u.run(t, "namespace", "define", "acme"); r.code != exitFailed {
+		t.Errorf("defining twice: %+v", r)
+	}
+	stand := wargtest.Bob().Public()
+	u.ok(t, "operator", "grant", stand.String(), "commit")
+	u.ok(t, "key", "new")
+	u.write(t, "tool.wasm", string(wargtest.Component("tool")))
+	u.ok(t, "publish", "--registry", s.url, "acme:tool@1.0.0", "tool.wasm")
+	u.ok(t, "audit", "verify") // while it runs
+	s.end(t)
+	u.ok(t, "operator", "revoke", string(stand.ID()), "commit")
+	wantLines(t, u,
+		"started", "begun", "published",
+		"asked namespace define acme", "published", "done namespace define acme",
+		"asked namespace import wasi wasi.example", "published", "done namespace import wasi wasi.example",
+		"asked namespace define acme", "failed namespace define acme",
+		"asked operator grant "+string(stand.ID())+" commit", "published", "done operator grant "+string(stand.ID())+" commit",
+		"published acme:tool", "stopped",
+		"asked operator revoke "+string(stand.ID())+" commit", "published", "done operator revoke "+string(stand.ID())+" commit")
+
+	var said auditVerified
+	decode(t, u.ok(t, "audit", "verify", "--json"), &said)
+	if said.Length == 0 || said.To != said.Length || said.From != 0 || said.Events[audit.Published] != said.Length || len(said.Findings) != 0 {
+		t.Errorf("verified: %+v", said)
+	}
+	noted := regexp.MustCompile(`the audit log stands" line=(\d+) digest=sha256:([0-9a-f]{64})`).FindAllStringSubmatch(s.log.String(), -1)
+	if len(noted) != 2 {
+		t.Fatalf("the server says %d times where its audit log stands", len(noted))
+	}
+	for _, n := range noted {
+		u.ok(t, "audit", "verify", "--noted", n[1]+":"+n[2])
+	}
+	if r := u.run(t, "audit", "verify", "--noted", noted[1][1]+":"+noted[0][2]); r.code != exitVerification {
+		t.Errorf("another line was noted: %+v", r)
+	}
+	if r := u.run(t, "audit", "verify", "--noted", "9"); r.code != exitUsage {
+		t.Errorf("no mark: %+v", r)
+	}
+}
+
+// TestAuditVerifyFinds: damage, with file and line, and records without a line.
+func TestAuditVerifyFinds(t *testing.T) {
+	u := newPerson(t)
+	u.ok(t, "init", "--namespace", "acme")
+	const file = "entrepot-data/audit.log"
+	was := u.read(t, file)
+	if err := os.Remove(u.path(file)); err != nil {
+		t.Fatal(err)
+	}
+	if r := u.run(t, "audit", "verify"); r.code != exitConfig || !strings.Contains(r.stderr, "there is no audit log") {
+		t.Errorf("without a log: %+v", r)
+	}
+	lines := strings.SplitAfter(was, "\n")
+	for name, c := range map[string]struct{ text, says string }{
+		"a changed line": {strings.Replace(was, `"event":"published"`, `"event":"purchased"`, 1), "audit.log:2: its check does not match"},
+		"a lost line":    {strings.Join(lines[1:], ""), "audit.log:1: it does not follow line 0"},
+		"another hand":   {was + "{}\n", fmt.Sprintf("audit.log:%d: it is not a line of the log", len(lines))},
+	} {
+		u.write(t, file, c.text)
+		r := u.run(t, "audit", "verify", "--json")
+		if first, _, _ := strings.Cut(r.stderr, "\n"); r.code != exitVerification || !strings.Contains(first, c.says) {
+			t.Errorf("%s: exit %d, %s", name, r.code, r.stderr)
+		}
+		var said auditVerified
+		if decode(t, r.stdout, &said); len(said.Findings) == 0 || said.Findings[0].Reason == "" {
+			t.Errorf("%s: %+v", name, said)
+		}
+	}
+}
+
+// TestNoAuditNoCall: what cannot be recorded is not done.
+func TestNoAuditNoCall(t *testing.T) {
+	u := newPerson(t)
+	log, err := audit.Open(audit.Options{Path: u.path("no/such/folder/audit.log"), Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := audited(log, "freeze", "", func() error { t.Error("it is done"); return nil }); exitCode(err) != exitIO {
+		t.Errorf("answered %v, exit code %d", err, exitCode(err))
+	}
+}
+
+// TestAuditOfUpstreams: a key that is trusted, a registry that contradicts itself, the
+// reset, and what an archive brings.
+func TestAuditOfUpstreams(t *testing.T) {
+	front, fork := torn(t)
+	front.ok(t, "archive", "export", "-o", "held.archive")
+	fork()
+	if r := front.run(t, "mirror", "sync"); r.code != exitVerification {
+		t.Fatalf("the fork: %+v", r)
+	}
+	front.ok(t, "mirror", "reset", "up.example", "--reason", "they told us")
+	front.ok(t, "archive", "import", "held.archive")
+	text := auditLines(t, front)
+	at := slices.IndexFunc(text, func(l string) bool { return strings.HasPrefix(l, "asked archive import sha256:") })
+	if at < 0 || !strings.HasSuffix(text[at], " of up.example") || !strings.HasPrefix(text[at+1], "done archive import") {
+		t.Errorf("the import has no lines: %v", text)
+	}
+	wantLines(t, front, "quarantined up.example equivocation", "refused up.example equivocation",
+		"asked mirror reset up.example: they told us", "done mirror reset up.example: they told us")
+	front.ok(t, "audit", "verify")
+
+	home := newPerson(t)
+	up := served(t, wargtest.NewMemory(wargtest.MemoryOptions()), nil)
+	home.write(t, "entrepot.toml", fmt.Sprintf("[upstream.\"first.example\"]\nurl = %q\ntrust_first_key = true\nallow_private_addresses = true\n", up))
+	home.ok(t, "init", "--config", "unused.toml")
+	home.ok(t, "mirror", "sync")
+	wantLines(t, home, "firstKey first.example")
+	var e audit.Event
+	for line := range strings.Lines(home.read(t, "entrepot-data/audit.log")) {
+		if err := json.Unmarshal([]byte(line), &e); err == nil && e.Kind == audit.FirstKey {
+			break
+		}
+	}
+	if warg.KeyID(e.Key) != wargtest.Alice().Public().ID() {
+		t.Errorf("the key that was trusted is %q", e.Key)
+	}
+}
