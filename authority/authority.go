@@ -46,6 +46,8 @@ type Authority struct {
 	view  atomic.Pointer[warg.View] // what readers see; nil before the first checkpoint
 	fence atomic.Pointer[Fence]     // nil = not fenced
 
+	turns atomic.Uint64 // of the sequencer
+
 	wake  chan struct{} // buffered: there is something for the sequencer
 	stop  chan struct{} // closed by Close
 	close sync.Once

@@ -97,6 +97,7 @@ func (a *Authority) sequence() {
 			a.fail(err)
 			return
 		}
+		a.turns.Add(1)
 		timer := time.NewTimer(wait)
 		select {
 		case <-a.wake:

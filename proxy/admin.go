@@ -132,10 +132,10 @@ func adminCalls() []adminCall {
 	plain := func(f http.HandlerFunc) func(*admin) http.HandlerFunc {
 		return func(*admin) http.HandlerFunc { return f }
 	}
-	alive := func(*admin, *http.Request) (any, error) { return okStatus{"ok"}, nil }
+	alive := func(a *admin, _ *http.Request) (any, error) { return okStatus{"ok"}, a.s.dead() }
 	const ok, profile = `{"status":"ok"}`, "a profile"
 	return []adminCall{
-		{"GET /healthz", "", ok, "is the process alive", reply(alive)},
+		{"GET /healthz", "", ok, "is the process alive; 503 and why, if it should be ended", reply(alive)},
 		{"GET /readyz", "", ok, "can the server serve; 503 and why, if not", reply((*admin).ready)},
 		{"GET /statusz", "", `{"version":"…","baseUrl":"…","registries":[{"domain":"…","logLength":1,"checkpointTime":"…","verifiedAt":"…","mode":"…","state":"ok","lastError":"…","lastErrorAt":"…","circuit":"closed","operatorKey":"sha256:…","pinned":"configuration","refused":{"signature":1},"evidence":["…"]}],"securityEvents":{"signature":1}}`,
 			"how each registry is doing; states are ok, stale, quarantined, fenced; a quarantined one has `quarantine` with class, reason, since and evidence", reply((*admin).status)},

@@ -20,6 +20,24 @@ func (c *call) wellKnown() error {
 
 // health says that the process lives.
 func (c *call) health() error {
+	if err := c.s.dead(); err != nil {
+		return err
+	}
+	return c.ok()
+}
+
+// dead returns why the process should be ended, or nil.
+func (s *Server) dead() error {
+	if s.alive == nil {
+		return nil
+	}
+	if err := s.alive(); err != nil {
+		return warg.Errorf(warg.KindUnavailable, "not alive: %w", err)
+	}
+	return nil
+}
+
+func (c *call) ok() error {
 	c.json(func(dst []byte) []byte { return append(dst, `{"status":"ok"}`...) })
 	return nil
 }
@@ -31,7 +49,7 @@ func (c *call) ready() error {
 			return warg.Errorf(warg.KindUnavailable, "not ready: %w", err)
 		}
 	}
-	return c.health()
+	return c.ok()
 }
 
 // openAPI answers with the route table.

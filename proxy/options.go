@@ -57,6 +57,7 @@ type Options struct {
 	Log     *slog.Logger
 	Now     func() time.Time            // nil: time.Now
 	Ready   func(context.Context) error // why the server cannot serve; nil: always ready
+	Alive   func() error                // why the process should be ended and started again; nil: never
 	Version string                      // of the program, for people
 	Admin   Admin
 }

@@ -31,6 +31,7 @@ type Server struct {
 	log        *slog.Logger
 	now        func() time.Time
 	readiness  func(context.Context) error
+	alive      func() error
 	uploads    Uploads
 	version    string
 
@@ -78,7 +79,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("making the HTTP server: %w", err)
 	}
 	s := &Server{
-		federation: federation, limits: o.Limits.withDefaults(), log: o.Log, now: o.Now, readiness: o.Ready, uploads: o.Uploads, version: o.Version,
+		federation: federation, limits: o.Limits.withDefaults(), log: o.Log, now: o.Now, readiness: o.Ready, alive: o.Alive, uploads: o.Uploads, version: o.Version,
 		baseURL: base, prefixes: []string{""}, boot: bootID(), tls: serverTLS(o.TLS),
 	}
 	if path != "" {

@@ -88,6 +88,8 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	}
 	defer public.Close()
 	base := baseURL(conf, public.Addr())
+	manager := p.supervisor()
+	s.health = newHealth(p.now, manager, s.authority.Alive, accepts(public.Addr().String()))
 	server, err := s.newServer(base)
 	if err != nil {
 		return exitf(exitConfig, "%w", err)
@@ -111,6 +113,15 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	log.Info("ready", "base_url", base, "listen", public.Addr().String(), "domain", conf.Authority.Domain,
 		"operator_key", string(s.key.Public().ID()), "data", conf.Data, "version", thisBuild().Version)
 	p.greet(conf, base, log)
+	tell := func(states ...string) {
+		if err := manager.tell(states...); err != nil {
+			log.Warn("the service manager is not told", "error", err)
+		}
+	}
+	tell(notifyReady, notifyStatus+"serving "+base)
+	watching, stop := context.WithCancel(ctx)
+	defer stop()
+	go s.health.watch(watching, func() { tell(notifyAlive) })
 
 	select {
 	case <-ctx.Done():
@@ -121,6 +132,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	case <-s.authority.Done():
 		err = exitf(exitIO, "the authority stopped: %w; what was answered is safe, start again once the cause is gone", s.authority.Err())
 	}
+	tell(notifyStopping)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
 	defer cancel()
 	if late := server.Shutdown(last); late != nil {
@@ -166,6 +178,7 @@ type site struct {
 	uploads   *uploads.Book              // addresses for content of other registries, nil if there are none
 	keepers   map[string]*adopt.Keeper   // of namespaces that are adopted, by upstream
 	mirrors   *mirrors
+	health    *health
 	closers   []func() error // in the order in which things were opened
 }
 
@@ -360,6 +373,7 @@ func (s *site) newServer(base string) (*proxy.Server, error) {
 		Log:     s.log,
 		Now:     s.now,
 		Ready:   s.ready,
+		Alive:   s.healthy,
 		Version: thisBuild().Version,
 		Admin:   s.admin(),
 	})

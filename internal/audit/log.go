@@ -322,15 +322,15 @@ func (l *Log) Close() error {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.err == nil {
+		l.err = errors.New("the audit log is closed")
+	}
 	if l.file == nil {
 		return nil
 	}
 	l.head()
 	err := l.file.Close()
 	l.file = nil
-	if l.err == nil {
-		l.err = errors.New("the audit log is closed")
-	}
 	return err
 }
 
