@@ -141,7 +141,7 @@ func TestNoAuditNoCall(t *testing.T) {
 // TestAuditOfUpstreams: a key that is trusted, a registry that contradicts itself, the
 // reset, and what an archive brings.
 func TestAuditOfUpstreams(t *testing.T) {
-	front, fork := torn(t)
+	front, fork := torn(t, "")
 	front.ok(t, "archive", "export", "-o", "held.archive")
 	fork()
 	if r := front.run(t, "mirror", "sync"); r.code != exitVerification {
