@@ -67,6 +67,17 @@ fuzz:
 sim:
 	SIM_SEEDS=$(or $(SEEDS),10000) SIM_FIRST=$(FIRST) SIM_SEED=$(SEED) go test -count=1 -timeout 24h -v -run TestSimulation$$ ./internal/sim
 
+## crash: end the server in every way and judge what is left; POINTS=n for a long run, SEED=n to repeat one
+.PHONY: crash
+crash: bin/crash bin/entrepot-failpoints
+	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),kill)
+
+.PHONY: bin/crash bin/entrepot-failpoints
+bin/crash:
+	go build -trimpath -o $@ ./internal/crash
+bin/entrepot-failpoints:
+	go build -trimpath -tags failpoints -o $@ ./cmd/entrepot
+
 ## bench: ours beside the reference in one run; BENCH='-only reads' and other flags of internal/bench
 .PHONY: bench
 bench: build

@@ -265,6 +265,10 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 	if err != nil {
 		return err
 	}
+	step, err := failpoints(conf.Data)
+	if err != nil {
+		return err
+	}
 	s.authority, err = authority.Open(ctx, authority.Options{
 		Dir:        filepath.Join(conf.Data, authorityDir),
 		ContentDir: filepath.Join(conf.Data, contentDir),
@@ -288,6 +292,7 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 		Now:     s.now,
 		Log:     s.log,
 		Audit:   s.audit,
+		Step:    step,
 	})
 	if err != nil {
 		return fmt.Errorf("opening the authority: %w", err)
