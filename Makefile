@@ -84,6 +84,16 @@ bench: build
 	cargo install --quiet --path internal/bench/peer --root $(CLIENTS)/bench-peer --target-dir $(CLIENTS)/peer-target
 	go run ./internal/bench $(BENCH)
 
+## release: static binaries with lists of what is in them and checksums, in ./dist
+.PHONY: release
+release:
+	go run ./internal/release make -version '$(VERSION)' -o dist
+
+## repro: build twice, in two folders, and compare the bytes
+.PHONY: repro
+repro:
+	go run ./internal/release repro -version '$(VERSION)'
+
 ## fmt: format the code
 .PHONY: fmt
 fmt:
