@@ -57,14 +57,18 @@ type Authority struct {
 	done    chan struct{} // closed after a final error
 	err     error         // set before done is closed
 
-	jobsMu sync.Mutex
-	jobs   []*job // under jobsMu: operator records to append
-	closed bool   // under jobsMu: the sequencer takes no more
+	peersMu sync.Mutex
+	heard   map[string]bool // under peersMu: peers that answered since the start
+
+	jobsMu   sync.Mutex
+	controls []*control // under jobsMu: what operators ask for
+	jobs     []*job     // under jobsMu: operator records to append
+	closed   bool       // under jobsMu: the sequencer takes no more
 
 	// Owned by the sequencer.
 	anchor   anchor.Anchor
 	lastSeen time.Time // by its clock
-	tailDone bool      // what stood in the journal above the anchor has been dealt with
+	finished bool      // see finishOpening
 }
 
 // failed reports whether a final error occurred.

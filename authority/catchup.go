@@ -238,7 +238,6 @@ func (a *Authority) runTail() error {
 		it.place = places[i]
 		b.items = append(b.items, it)
 	}
-	a.tailDone = true
 	if len(b.items) == 0 {
 		return nil
 	}

@@ -81,13 +81,17 @@ func (a *Authority) writeStamp() error {
 	return err
 }
 
+// newRegistry returns the id of a registry that begins now.
+func (a *Authority) newRegistry() warg.Digest {
+	nanos := binary.BigEndian.AppendUint64(nil, uint64(a.o.Now().UnixNano()))
+	return warg.Sum([]byte("entrepot registry\n"+a.o.Domain+"\n"+string(a.keyID)+"\n"), nanos)
+}
+
 // create begins a registry. The order is fixed: the key exists; then the genesis
 // anchor, the stamp, the first segment. Whatever a crash leaves of it, the next
 // Open goes on from there.
 func (a *Authority) create() error {
-	now := a.o.Now()
-	nanos := binary.BigEndian.AppendUint64(nil, uint64(now.UnixNano()))
-	a.registry = warg.Sum([]byte("entrepot registry\n"+a.o.Domain+"\n"+string(a.keyID)+"\n"), nanos)
+	a.registry = a.newRegistry()
 	id, err := a.fs.Identity(a.o.Dir)
 	if err != nil {
 		return fmt.Errorf("creating registry: %w", err)

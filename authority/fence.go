@@ -20,6 +20,9 @@ const (
 	FenceJump FenceKind = "clock jump"
 	// FenceFrozen: the registry is frozen for good. Reading goes on.
 	FenceFrozen FenceKind = "frozen"
+	// FencePeers: a peer that may have seen more than we know was not heard yet. Only
+	// records and content are served. Ends by itself when all were heard.
+	FencePeers FenceKind = "peers"
 	// FenceBehind: it is not certain that nothing newer was ever issued. Only
 	// records and content are served.
 	FenceBehind FenceKind = "behind"
@@ -32,7 +35,9 @@ type Fence struct {
 }
 
 // reading reports whether checkpoints, logs and proofs are served.
-func (f *Fence) reading() bool { return f == nil || f.Kind != FenceBehind }
+func (f *Fence) reading() bool {
+	return f == nil || f.Kind != FenceBehind && f.Kind != FencePeers
+}
 
 func (a *Authority) setFence(kind FenceKind, format string, args ...any) {
 	f := &Fence{kind, fmt.Sprintf(format, args...)}
@@ -40,6 +45,15 @@ func (a *Authority) setFence(kind FenceKind, format string, args ...any) {
 	a.counts.fences.Add(1)
 	a.o.Log.Error("authority is fenced", "kind", string(kind), "reason", f.Reason)
 	_ = a.note(trail.Event{Kind: trail.Fenced, Fence: string(kind), Reason: f.Reason}) // who opened the log sees that it failed
+}
+
+// openFence lets a registry go on, unless another fence was raised meanwhile.
+func (a *Authority) openFence(f *Fence, why string) {
+	if !a.fence.CompareAndSwap(f, nil) {
+		return
+	}
+	a.o.Log.Info("authority is no longer fenced", "kind", string(f.Kind), "reason", why)
+	_ = a.note(trail.Event{Kind: trail.Unfenced, Fence: string(f.Kind), Reason: why})
 }
 
 // checkClock raises and clears the fences that have to do with the clock.
@@ -56,10 +70,7 @@ func (a *Authority) checkClock(now time.Time) {
 		a.setFence(FenceClock, "the clock says %s, the last checkpoint was signed at %s",
 			now.UTC().Format(time.RFC3339), head.UTC().Format(time.RFC3339))
 	case !behind && f != nil && f.Kind == FenceClock:
-		if a.fence.CompareAndSwap(f, nil) {
-			a.o.Log.Info("authority is no longer fenced: the clock has caught up")
-			_ = a.note(trail.Event{Kind: trail.Unfenced, Fence: string(f.Kind), Reason: "the clock has caught up"})
-		}
+		a.openFence(f, "the clock has caught up")
 	}
 }
 

@@ -274,6 +274,16 @@ func (a *Authority) openRest(ctx context.Context) error {
 	if a.checkStart(); a.fence.Load() != nil {
 		return nil
 	}
+	return a.finishOpening()
+}
+
+// finishOpening does what only a registry may do that is not fenced: it sequences the
+// journal's tail, begins the operator log, and checks and extends that as configured.
+// Where a fence delays it, the sequencer does it once that has opened.
+func (a *Authority) finishOpening() error {
+	if a.finished {
+		return nil
+	}
 	if err := a.runTail(); err != nil {
 		return fmt.Errorf("sequencing what was on its way: %w", err)
 	}
@@ -285,11 +295,17 @@ func (a *Authority) openRest(ctx context.Context) error {
 	if err := a.checkOperators(); err != nil {
 		return err
 	}
-	return a.defineAdopted()
+	if err := a.defineAdopted(); err != nil {
+		return err
+	}
+	a.finished = true
+	return nil
 }
 
-// checkStart raises the fences behind which reading goes on.
+// checkStart raises the fences that no file asks for: those of the clock, of an end,
+// and of peers.
 func (a *Authority) checkStart() {
+	defer a.fencePeers()
 	v := a.view.Load()
 	if v == nil {
 		return

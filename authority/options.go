@@ -30,6 +30,9 @@ type Options struct {
 	// They are defined here, and only [Authority.Adopt] adds to them; nobody may publish
 	// there. Once adopted a namespace stays so, whether it is named here or not.
 	Adopt map[string]string
+	// Peers are registries that mirror this one, by their domains. Until each of them has
+	// said, since the start, what it saw of us ([Authority.PeerSaw]), nothing is signed.
+	Peers []string
 	// Init says that creating the registry was asked for by name, so that it is
 	// created even where no stamp can be written.
 	Init bool

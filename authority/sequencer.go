@@ -85,7 +85,10 @@ func (a *Authority) refuseJobs() {
 	for _, j := range a.jobs {
 		j.done <- unavailable("this registry is stopping")
 	}
-	a.jobs = nil
+	for _, c := range a.controls {
+		c.done <- unavailable("this registry is stopping")
+	}
+	a.jobs, a.controls = nil, nil
 }
 
 // sequence is the sequencer: the one goroutine that writes the journal, the anchor
@@ -120,26 +123,20 @@ func (a *Authority) turn() (time.Duration, error) {
 	a.checkJump(a.lastSeen, now)
 	a.lastSeen = now
 	a.checkClock(now)
+	if err := a.runControls(); err != nil {
+		return 0, err
+	}
 	if a.fence.Load() != nil {
 		return fenceCheck, nil
 	}
 	if behind, err := a.auditBehind(); behind || err != nil {
 		return fenceCheck, err
 	}
-	if !a.tailDone {
-		if err := a.runTail(); err != nil {
-			return 0, err
-		}
+	if err := a.finishOpening(); err != nil {
+		return 0, err
 	}
-	for !a.stopping() {
-		jobs := a.takeJobs()
-		submissions := a.pool.take(batchRecords - len(jobs))
-		if len(jobs)+len(submissions) == 0 {
-			break
-		}
-		if err := a.run(jobs, submissions); err != nil {
-			return 0, err
-		}
+	if err := a.sequenceAll(); err != nil {
+		return 0, err
 	}
 	next, err := a.expire(a.o.Now())
 	if err != nil {
@@ -147,6 +144,21 @@ func (a *Authority) turn() (time.Duration, error) {
 	}
 	resign, err := a.resign(a.o.Now())
 	return min(next, resign), err
+}
+
+// sequenceAll takes whatever is complete, batch by batch, until nothing is.
+func (a *Authority) sequenceAll() error {
+	for !a.stopping() {
+		jobs := a.takeJobs()
+		submissions := a.pool.take(batchRecords - len(jobs))
+		if len(jobs)+len(submissions) == 0 {
+			return nil
+		}
+		if err := a.run(jobs, submissions); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (a *Authority) stopping() bool {
@@ -211,17 +223,22 @@ func (a *Authority) resign(now time.Time) (time.Duration, error) {
 	if now.Before(due) || !a.space.enough(now) {
 		return max(due.Sub(now), fenceCheck), nil
 	}
-	next := v.Checkpoint
+	return a.o.MaxIdle, a.signAgain(now)
+}
+
+// signAgain signs the last checkpoint with a newer time.
+func (a *Authority) signAgain(now time.Time) error {
+	next := a.view.Load().Checkpoint
 	next.Timestamp = max(uint64(now.Unix()), next.Timestamp+1)
-	signedNext, err := a.sign(next)
+	signed, err := a.sign(next)
 	if err != nil {
-		return 0, err
+		return err
 	}
-	if err := a.issue(signedNext); err != nil {
-		return 0, err
+	if err := a.issue(signed); err != nil {
+		return err
 	}
-	a.view.Store(&warg.View{Signed: signedNext, Checkpoint: next})
-	return a.o.MaxIdle, nil
+	a.view.Store(&warg.View{Signed: signed, Checkpoint: next})
+	return nil
 }
 
 // isRejection reports whether an error of validating a record is about the record.

@@ -3,6 +3,7 @@ package journal
 import (
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/warg"
@@ -33,21 +34,8 @@ func damage(format string, args ...any) error { return &Damage{fmt.Errorf(format
 // tail ends, and what follows is overwritten with zeros.
 func Open(dir *segment.Dir, registry warg.Digest, anchored uint64) (*Journal, error) {
 	j := &Journal{dir: dir, registry: registry, anchored: anchored, next: 1, readers: map[uint64]*segment.Reader{}}
-	numbers, err := dir.List()
-	if err == nil {
-		err = dir.Settle()
-	}
-	if err != nil {
-		return nil, fmt.Errorf("listing segments: %w", err)
-	}
-	for i, number := range numbers {
-		if number != uint64(i+1) {
-			return nil, damage("segment %d is missing", i+1)
-		}
-		if err := j.load(number, i == len(numbers)-1); err != nil {
-			return nil, errors.Join(err, j.Close())
-		}
-		j.next = number + 1
+	if err := j.loadAll(); err != nil {
+		return nil, errors.Join(err, j.Close())
 	}
 	if j.Length() < anchored {
 		return nil, errors.Join(damage("%d frames, but %d were signed for", j.Length(), anchored), j.Close())
@@ -55,6 +43,40 @@ func Open(dir *segment.Dir, registry warg.Digest, anchored uint64) (*Journal, er
 	if j.tail.edge.Len() != anchored {
 		j.tail.edge = j.edge.Clone() // no segment, or the last one is sealed and ends at the anchor
 	}
+	return j, nil
+}
+
+// loadAll takes in all segments.
+func (j *Journal) loadAll() error {
+	numbers, err := j.dir.List()
+	if err == nil {
+		err = j.dir.Settle()
+	}
+	if err != nil {
+		return fmt.Errorf("listing segments: %w", err)
+	}
+	for i, number := range numbers {
+		if number != uint64(i+1) {
+			return damage("segment %d is missing", i+1)
+		}
+		if err := j.load(number, i == len(numbers)-1); err != nil {
+			return err
+		}
+		j.next = number + 1
+	}
+	return nil
+}
+
+// OpenShort opens a journal of which the end is missing, in order to continue it where
+// it ends: with the last frame that can be read. Everything in it must have been signed
+// for; what follows the end in the open segment is overwritten with zeros.
+func OpenShort(dir *segment.Dir, registry warg.Digest) (*Journal, error) {
+	j := &Journal{dir: dir, registry: registry, anchored: math.MaxUint64, short: true, next: 1, readers: map[uint64]*segment.Reader{}}
+	if err := j.loadAll(); err != nil {
+		return nil, errors.Join(err, j.Close())
+	}
+	j.anchored = j.Length()
+	j.tail.edge = j.edge.Clone()
 	return j, nil
 }
 
@@ -148,13 +170,13 @@ func (j *Journal) resume(r *segment.Reader) error {
 	if bad != "" {
 		end.Bad = bad
 	}
-	if end.Bad != "" && j.Length() < j.anchored {
+	if end.Bad != "" && j.Length() < j.anchored && !j.short {
 		return damage("segment %d, byte %d: %s", r.Number, end.Offset, end.Bad)
 	}
 	if end.Footer != nil {
 		return j.finish(r, end)
 	}
-	if j.Length() < j.anchored {
+	if j.Length() < j.anchored && !j.short {
 		return nil // Open says so
 	}
 	s, err := j.dir.Resume(r.Header, end)
