@@ -51,6 +51,12 @@ e2e: build
 desync:
 	go test -tags e2e -count=1 -run '^TestDesync' ./proxy
 
+## hostile: HOSTILE=10000 hostile connections beside honest clients, few descriptors, many bodies; prints figures
+.PHONY: hostile
+hostile: build
+	HOSTILE=$(or $(HOSTILE),10000) ENTREPOT_BIN=$(CURDIR)/bin/entrepot \
+		go test -tags e2e -count=1 -timeout 20m -v -run '^(TestHostile|TestDescriptors|TestManyBodies)$$' ./e2e
+
 ## fuzz: each fuzz target for FUZZTIME (30s)
 .PHONY: fuzz
 fuzz:

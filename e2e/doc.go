@@ -22,5 +22,9 @@
 // needs 127.0.0.1:8090 for itself. Without the tag there is only a look at the
 // README: links, make targets, and that every block of commands says how it is run.
 //
+// TestHostile, TestDescriptors and TestManyBodies attack one server of ours with thousands of
+// connections, with few descriptors and with more bodies than it has memory for; make hostile
+// runs their long form.
+//
 // All traffic stays on loopback. Scripts take free ports, so they run in parallel.
 package e2e

@@ -117,6 +117,7 @@ func generic(status int, message string) string {
 // refuse answers a request that did not pass the gate and closes the connection.
 func (c *call) refuse(why refusal) {
 	c.s.metrics.refused(why)
+	c.refused = true
 	c.failure = errors.New(refusals[why].message)
 	c.plain(refusals[why].status, refusals[why].message)
 	c.closeAfter()

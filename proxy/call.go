@@ -30,6 +30,7 @@ type call struct {
 	start     time.Time // when the request's head was read
 	seen      fields    // of those that may occur once
 	rehearsal bool      // only find out whether the body is welcome
+	refused   bool      // by the gate, or unreadable
 	failure   error     // what the request failed with, for the log
 	requestID string    // see id
 

@@ -35,6 +35,7 @@ type canned struct {
 	uploads  int           // uploads that were stored
 	accepted int           // records that were accepted
 	block    chan struct{} // methods wait for it, if set
+	proofs   chan struct{} // inclusion proofs wait for it, if set
 }
 
 const operatorKeyText = "ecdsa-p256:I+UlDo0HxyBBFeelhPPWmD+LnklOpqZDkrFP5VduASk="
@@ -156,9 +157,22 @@ func (r *canned) Names(ctx context.Context, ids []warg.LogID) ([]warg.PackageNam
 	return names, nil
 }
 
+// blockInclusion lets inclusion proofs wait until release is closed.
+func (r *canned) blockInclusion(release chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.proofs = release
+}
+
 func (r *canned) Inclusion(ctx context.Context, length uint64, leaves []uint64) (warg.InclusionProof, error) {
 	if err := r.enter(ctx); err != nil {
 		return warg.InclusionProof{}, err
+	}
+	r.mu.Lock()
+	proofs := r.proofs
+	r.mu.Unlock()
+	if proofs != nil {
+		<-proofs
 	}
 	for _, leaf := range leaves {
 		if leaf >= cannedLength {

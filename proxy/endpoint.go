@@ -84,7 +84,7 @@ func (e *endpoint) addCommonFaults() {
 		e.add(warg.KindTooLarge, "the body is larger than 2 MiB")
 		e.add(warg.KindBadRequest, "the body is not JSON, or ended early")
 		e.add(warg.KindUnprocessable, "the body is JSON of the wrong shape")
-		e.add(warg.KindUnavailable, "too many request bodies at once")
+		e.add(warg.KindUnavailable, "too many request bodies, or too many requests for more than 64 things, at once")
 	}
 	if e.Op != api.OpNone && e.Op != api.OpWellKnown {
 		e.add(warg.KindUpstreamInvalid, "verification refused what the upstream sent")

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/valyala/fasthttp"
+
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
 )
@@ -21,8 +23,10 @@ func (c *call) recover() {
 		return
 	}
 	c.s.metrics.panics.Inc()
-	c.s.log.LogAttrs(context.Background(), slog.LevelError, "a request caused a panic",
-		slog.String("request", c.id()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())))
+	if leftOut, ok := c.s.panicLines.take(c.start); ok {
+		c.s.log.LogAttrs(context.Background(), slog.LevelError, "a request caused a panic",
+			slog.String("request", c.id()), slog.Any("panic", v), slog.String("stack", string(debug.Stack())), slog.Uint64("left_out", leftOut))
+	}
 	c.ctx.Response.Reset()
 	c.ctx.Response.Header.SetNoDefaultContentType(true)
 	c.fail(&warg.Error{Kind: warg.KindInternal, Err: fmt.Errorf("panic: %v", v)})
@@ -45,6 +49,17 @@ func (c *call) finish() {
 	took := time.Since(c.start)
 	c.s.metrics.answered(c.row, status, took)
 	c.writeLog(status, took)
+	if c.refused {
+		c.forgetHead()
+	}
+}
+
+// forgetHead drops what a refused head was parsed into. The library parses all of a
+// head before anybody can refuse it, thousands of fields if there are, and would keep
+// that memory, fifteen times the head's size, for the connections to come.
+func (c *call) forgetHead() {
+	c.ctx.Response.SkipBody = c.ctx.IsHead()
+	c.ctx.Request.Header = fasthttp.RequestHeader{}
 }
 
 // id returns an id for the request that no other has, made at first use.
@@ -68,11 +83,19 @@ func (c *call) level(status int) slog.Level {
 }
 
 // writeLog writes the request's line. It holds neither header fields nor the
-// query, where tokens could stand, nor a path that is itself a right to upload.
+// query, where tokens could stand, nor a path that is itself a right to upload. Lines
+// about failures have a quota, or whoever can reach us could fill the disk.
 func (c *call) writeLog(status int, took time.Duration) {
 	level := c.level(status)
 	if !c.s.log.Enabled(context.Background(), level) {
 		return
+	}
+	leftOut := uint64(0)
+	if level >= slog.LevelInfo && status >= 400 {
+		ok := false
+		if leftOut, ok = c.s.lines.of(c.row, status).take(c.start); !ok {
+			return
+		}
 	}
 	name, path := "none", string(rawPath(c.ctx.Request.Header.RequestURI()))
 	if c.row != nil {
@@ -90,6 +113,9 @@ func (c *call) writeLog(status int, took time.Duration) {
 	}
 	if c.failure != nil {
 		attrs = append(attrs, slog.String("error", cause(c.failure)))
+	}
+	if leftOut > 0 {
+		attrs = append(attrs, slog.Uint64("left_out", leftOut))
 	}
 	c.s.log.LogAttrs(context.Background(), level, "request", attrs...)
 }

@@ -39,6 +39,11 @@ func (c *call) logs() error {
 	if err != nil {
 		return err
 	}
+	end, err := c.queue(len(req.Packages))
+	if err != nil {
+		return err
+	}
+	defer end()
 	ctx, cancel := c.context(answerTime)
 	defer cancel()
 	page, err := c.registry.Logs(ctx, req)
@@ -77,6 +82,11 @@ func (c *call) names() error {
 	if err != nil {
 		return err
 	}
+	end, err := c.queue(len(ids))
+	if err != nil {
+		return err
+	}
+	defer end()
 	ctx, cancel := c.context(answerTime)
 	defer cancel()
 	names, err := c.registry.Names(ctx, ids)

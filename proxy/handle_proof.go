@@ -32,6 +32,11 @@ func (c *call) inclusion() error {
 	if err != nil {
 		return err
 	}
+	end, err := c.queue(len(leaves))
+	if err != nil {
+		return err
+	}
+	defer end()
 	ctx, cancel := c.context(answerTime)
 	defer cancel()
 	proof, err := c.registry.Inclusion(ctx, length, leaves)

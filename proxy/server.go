@@ -26,6 +26,9 @@ type Server struct {
 	federation *Federation
 	limits     Limits
 	memory     *budget
+	lanes      map[string]*lane // by domain, "" is our own
+	lines      lineQuotas
+	panicLines lineQuota
 	metrics    *metrics
 	admin      *admin
 	log        *slog.Logger
@@ -93,11 +96,13 @@ func New(o Options) (*Server, error) {
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.memory = newBudget(s.limits.BodyMemory, budgetWait)
+	s.lanes = newLanes(federation)
 	if s.page, err = renderPage(federation, base, o.Version); err != nil {
 		return nil, err
 	}
 	rows := endpoints()
 	s.metrics = newMetrics(s, rows)
+	s.lines = make(lineQuotas, len(rows)+1)
 	s.document = openAPIDocument(rows, base, o.Version)
 	s.router = s.newRouter(rows)
 	s.http = s.newHTTP()

@@ -1,0 +1,315 @@
+//go:build e2e
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+)
+
+const (
+	// hostileDefault is how many hostile connections the short form holds; the long
+	// form is HOSTILE=10000, by make hostile.
+	hostileDefault = 400
+
+	// residentLimit is what the server may hold in memory under any attack, in bytes.
+	residentLimit = 512 << 20
+
+	// memoryLimit is what the Go runtime is told: three quarters of it.
+	memoryLimit = "GOMEMLIMIT=384MiB"
+
+	// bigContent is what slow readers download, in bytes: far beyond all socket buffers.
+	bigContent = 32 << 20
+)
+
+// fort is a server of ours under attack, with something published.
+type fort struct {
+	t       *testing.T
+	program string
+	dir     string
+	server  *server
+	addr    string
+	big     string // path of a large content
+	small   string // path of a small one
+	log     string // log id of a package
+	env     []string
+}
+
+// newFort starts a server with what env says besides, and publishes to it. shell, if
+// it is not empty, is what a shell does before the server.
+func newFort(t *testing.T, shell string, env ...string) *fort {
+	t.Helper()
+	program, err := filepath.Abs(os.Getenv("ENTREPOT_BIN"))
+	if err != nil || !executable(program) {
+		t.Fatalf("the entrepot binary ENTREPOT_BIN=%s: run make build", os.Getenv("ENTREPOT_BIN"))
+	}
+	f := &fort{t: t, program: program, dir: t.TempDir()}
+	if f.addr, err = freeAddress(); err != nil {
+		t.Fatal(err)
+	}
+	f.env = append([]string{"PATH=" + systemPath, "HOME=" + f.dir, "XDG_STATE_HOME=" + f.dir, memoryLimit,
+		"ENTREPOT_LISTEN=" + f.addr, "ENTREPOT_DATA=" + filepath.Join(f.dir, "data"), "ENTREPOT_CONTENT_POLICY=any"}, env...)
+	cmd := exec.Command("/bin/sh", "-c", shell+` exec "$0" serve`, program)
+	cmd.Dir, cmd.Env = f.dir, f.env
+	if f.server, err = startServer("entrepot", filepath.Join(f.dir, "log"), cmd); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%.4000s", f.server.tail())
+		}
+		f.server.end()
+	})
+	if _, err := f.server.awaitReady(readyWithin, func() (string, error) { return f.base(), answers(f.base() + "/readyz") }); err != nil {
+		t.Fatal(err)
+	}
+	f.command("key", "new", "--out", "author.key")
+	f.big, f.small = f.publish("local:big@1.0.0", bigContent), f.publish("local:small@1.0.0", 3000)
+	return f
+}
+
+func (f *fort) base() string { return "http://" + f.addr }
+
+// command runs our command line, which must succeed.
+func (f *fort) command(args ...string) string {
+	f.t.Helper()
+	cmd := exec.Command(f.program, args...)
+	cmd.Dir, cmd.Env = f.dir, f.env
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		f.t.Fatalf("entrepot %v: %v\n%s", args, err, out)
+	}
+	return string(out)
+}
+
+// publish publishes size bytes and returns the path of the content.
+func (f *fort) publish(release string, size int) string {
+	f.t.Helper()
+	file := filepath.Join(f.dir, "content")
+	if err := os.WriteFile(file, []byte(strings.Repeat(release[6:8], size/2)), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
+	f.command("publish", "--registry", f.base(), "--key", "author.key", release, file)
+	sum, err := exec.Command("sha256sum", file).Output()
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return "/content/sha256-" + string(sum[:64])
+}
+
+// resident returns the anonymous memory of the server's process, in bytes.
+func (f *fort) resident() int64 {
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", f.server.cmd.Process.Pid))
+	if err != nil {
+		return 0
+	}
+	_, rest, _ := strings.Cut(string(status), "RssAnon:")
+	kib, _ := strconv.ParseInt(strings.Fields(rest + " 0")[0], 10, 64)
+	return kib << 10
+}
+
+// keepProfile writes what the server's memory is held by to the file that
+// HOSTILE_PROFILE names, for go tool pprof.
+func (f *fort) keepProfile() {
+	file := os.Getenv("HOSTILE_PROFILE")
+	if file == "" {
+		return
+	}
+	socket := filepath.Join(f.dir, "data", "run", "admin.sock")
+	client := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", socket)
+	}}}
+	answer, err := client.Get("http://localhost/debug/pprof/heap")
+	if err != nil {
+		f.t.Error(err)
+		return
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err == nil {
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		f.t.Error(err)
+	}
+}
+
+// watchMemory samples until ctx ends and returns the highest value.
+func (f *fort) watchMemory(ctx context.Context) func() int64 {
+	var highest int64
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		tick := time.NewTicker(100 * time.Millisecond)
+		defer tick.Stop()
+		for {
+			highest = max(highest, f.resident())
+			select {
+			case <-tick.C:
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() int64 { <-done; return highest }
+}
+
+// hostileSize is how many hostile connections are held.
+func hostileSize(t *testing.T) int {
+	text := os.Getenv("HOSTILE")
+	if text == "" {
+		return hostileDefault
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < hostileDefault {
+		t.Fatalf("HOSTILE=%s: want a number, at least %d", text, hostileDefault)
+	}
+	return n
+}
+
+// TestHostile holds hostile connections of many kinds, and more than an address may
+// have, while honest clients go on. What it asserts are facts: all honest requests are
+// answered, slow heads are cut, surplus connections turned away, memory stays bounded.
+// Times are reported.
+func TestHostile(t *testing.T) {
+	n := hostileSize(t)
+	idle, attacked, env := 3*time.Second, 8*time.Second, []string{"ENTREPOT_LIMITS_HEADER_TIMEOUT=2s"}
+	if n > hostileDefault {
+		idle, attacked, env = 20*time.Second, 75*time.Second, nil
+	}
+	f := newFort(t, "", env...)
+	h := newHonest(f)
+	before := h.run(idle)
+
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	highest := f.watchMemory(ctx)
+	army := newArmy(f, n)
+	army.start(ctx)
+	army.awaitStrength(t)
+	under := h.run(attacked)
+	f.publish("local:small@1.1.0", 4000)
+	f.keepProfile()
+	army.crowd(t)
+	stop()
+	army.wait()
+	memory := highest()
+
+	t.Logf("%d hostile connections: %v", n, army.outcomes())
+	t.Logf("honest, idle:         %v", before)
+	t.Logf("honest, under attack: %v", under)
+	t.Logf("p99 %.2f times that of idle; most resident memory %d MiB", float64(under.at(0.99))/float64(before.at(0.99)), memory>>20)
+	for _, r := range []honestResult{before, under, h.run(time.Second)} {
+		if len(r.failures) > 0 || len(r.took) == 0 {
+			t.Errorf("%d of %d honest requests failed: %.2000v", len(r.failures), len(r.took)+len(r.failures), r.failures)
+		}
+	}
+	if memory > residentLimit || memory == 0 {
+		t.Errorf("%d MiB of resident memory; want at most %d", memory>>20, residentLimit>>20)
+	}
+	for _, want := range []string{"slow head: 408", "huge head: 431", "empty: 408"} {
+		if army.outcomes()[want] == 0 {
+			t.Errorf("no %q among the outcomes", want)
+		}
+	}
+	for outcome := range army.outcomes() {
+		if strings.HasSuffix(outcome, ": 500") {
+			t.Errorf("outcome %q", outcome)
+		}
+	}
+}
+
+// honestLoad is clients that ask for ordinary things and check every answer.
+type honestLoad struct {
+	f      *fort
+	checks []func(*http.Client) error
+}
+
+type honestResult struct {
+	took     []time.Duration
+	failures []string
+}
+
+// at returns the quantile q.
+func (r honestResult) at(q float64) time.Duration {
+	if len(r.took) == 0 {
+		return 0
+	}
+	s := slices.Sorted(slices.Values(r.took))
+	return s[min(int(q*float64(len(s))), len(s)-1)]
+}
+
+func (r honestResult) String() string {
+	return fmt.Sprintf("%d requests, p50 %v, p99 %v, p99.9 %v", len(r.took), r.at(.5), r.at(.99), r.at(.999))
+}
+
+func newHonest(f *fort) *honestLoad {
+	h := &honestLoad{f: f}
+	want := func(method, path, body, has string) {
+		h.checks = append(h.checks, func(c *http.Client) error { return ask(c, method, f.base()+path, body, has) })
+	}
+	want("GET", "/v1/fetch/checkpoint", "", `"logLength"`)
+	want("POST", "/v1/fetch/names", `{"packages":[]}`, `"packages"`)
+	want("GET", f.small, "", "smsm")
+	want("POST", "/v1/proof/consistency", `{"from":1,"to":2}`, `"proof"`)
+	return h
+}
+
+const (
+	honestClients = 4
+	honestPause   = 10 * time.Millisecond
+)
+
+// run asks for d. Every eighth request takes a connection of its own.
+func (h *honestLoad) run(d time.Duration) (all honestResult) {
+	ctx, stop := context.WithTimeout(context.Background(), d)
+	defer stop()
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i := range honestClients {
+		wg.Go(func() {
+			keep := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{}}
+			fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+			defer keep.CloseIdleConnections()
+			for j := i; ctx.Err() == nil; j++ {
+				client := keep
+				if j%8 == 0 {
+					client = fresh
+				}
+				start := time.Now()
+				err := h.checks[j%len(h.checks)](client)
+				mu.Lock()
+				if err != nil {
+					all.failures = append(all.failures, err.Error())
+				} else {
+					all.took = append(all.took, time.Since(start))
+				}
+				mu.Unlock()
+				select {
+				case <-ctx.Done():
+				case <-time.After(honestPause):
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return all
+}
+
+// loopbackFrom returns a dialer from an address of 127.0.0.0/8, so that one machine is
+// many clients.
+func loopbackFrom(host byte, number int) *net.Dialer {
+	return &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, host, byte(number>>8), byte(number)|1)}, Timeout: 10 * time.Second}
+}
