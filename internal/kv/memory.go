@@ -23,7 +23,8 @@ type Memory struct {
 // Quirks are the ways of Badger that callers must survive. Each function is asked
 // every time; nil means never.
 type Quirks struct {
-	// PanicOnOpen panics while opening, as Badger does over a damaged table.
+	// PanicOnOpen panics while opening a database that is not empty, as Badger does over
+	// a damaged table.
 	PanicOnOpen func() bool
 	// FailCommit makes a commit fail; applied says whether what it wrote is there all
 	// the same, also after the next start.
@@ -51,7 +52,8 @@ func (m *Memory) SetQuirks(q Quirks) {
 func (m *Memory) Open() Store {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if q := m.quirks.PanicOnOpen; q != nil && q() {
+	empty := len(m.synced) == 0 && len(m.recent) == 0
+	if q := m.quirks.PanicOnOpen; q != nil && !empty && q() {
 		panic("nil dereference while opening a table")
 	}
 	m.life++
