@@ -41,6 +41,7 @@ type Verdict struct {
 	Lost, Forks, Corrupt int
 	Refused              int      // questions that were answered by an error, where that is allowed
 	Reasons              []string // the first few
+	Refusals             []string // the first few
 }
 
 // Bad reports whether a promise was broken.
@@ -53,6 +54,12 @@ func (v *Verdict) Add(w Verdict) {
 }
 
 const maxReasons = 20
+
+func (v *Verdict) refuse(err error) {
+	if v.Refused++; len(v.Refusals) < maxReasons {
+		v.Refusals = append(v.Refusals, err.Error())
+	}
+}
 
 func (v *Verdict) note(count *int, format string, args ...any) {
 	if *count++; len(v.Reasons) < maxReasons {

@@ -17,6 +17,9 @@ type Options struct {
 	All bool
 	// Damaged says that somebody changed files: errors are answers, wrong answers are not.
 	Damaged bool
+	// Settle is how long a record that has all it needs may take to be published;
+	// 0 = 10 s.
+	Settle time.Duration
 }
 
 // review is one review under way.
@@ -37,7 +40,7 @@ func (o *Observer) Review(ctx context.Context, options Options) (Verdict, error)
 	r.v, r.head = v, head
 	if err != nil {
 		if status, ok := refused(err); options.Damaged && ok && status != http.StatusNotFound {
-			r.v.Refused++
+			r.v.refuse(err)
 			return r.v, nil
 		}
 		return r.v, err
@@ -60,7 +63,7 @@ func (r *review) refuse(err error) error {
 		r.v.note(&r.v.Corrupt, "%v", err)
 		return nil
 	case r.o.Damaged && status != http.StatusNotFound:
-		r.v.Refused++
+		r.v.refuse(err)
 		return nil
 	case r.o.Damaged:
 		r.v.note(&r.v.Lost, "%v", err)
@@ -235,9 +238,8 @@ func (r *review) promises(ctx context.Context) error {
 	return nil
 }
 
-// settleWithin is how long a record that has all it needs may take to be published.
 const (
-	settleWithin = 10 * time.Second
+	settleWithin = 10 * time.Second // unless an option says otherwise
 	settlePoll   = 10 * time.Millisecond
 )
 
@@ -249,7 +251,11 @@ func (r *review) content(ctx context.Context, p Promise) error {
 		below += r.registry + "/"
 	}
 	path := below + "sha256-" + strings.TrimPrefix(p.Content, "sha256:")
-	for deadline := time.Now().Add(settleWithin); ; {
+	within := r.o.Settle
+	if within == 0 {
+		within = settleWithin
+	}
+	for deadline := time.Now().Add(within); ; {
 		body, err := r.ask(ctx, http.MethodGet, path, nil)
 		if err == nil {
 			if got := sha256.Sum256(body); text(got[:]) != p.Content {
@@ -259,7 +265,7 @@ func (r *review) content(ctx context.Context, p Promise) error {
 		}
 		status, _ := refused(err)
 		if r.o.Damaged { // content that is gone can be uploaded again, by digest
-			r.v.Refused++
+			r.v.refuse(err)
 			return nil
 		}
 		if status != http.StatusNotFound {
