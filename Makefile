@@ -76,7 +76,7 @@ sim:
 ## crash: end the server in every way and judge what is left; POINTS=n for a long run, SEED=n to repeat one
 .PHONY: crash
 crash: bin/crash bin/entrepot-failpoints
-	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),kill)
+	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),kill flip twice)
 
 .PHONY: bin/crash bin/entrepot-failpoints
 bin/crash:

@@ -145,15 +145,6 @@ func (f *flipSite) launch(config string) launch {
 
 // restore puts the data back as it was, in the folders that are there.
 func (f *flipSite) restore(from string) error {
-	all, err := files(f.data)
-	if err != nil {
-		return err
-	}
-	for _, name := range all {
-		if err := os.Remove(filepath.Join(f.data, name)); err != nil {
-			return err
-		}
-	}
 	for book, copied := range map[string]string{f.own + ".all": f.own, f.other: f.dir + "/other.book"} {
 		if err := copyFile(book, copied); err != nil {
 			return err
@@ -162,7 +153,7 @@ func (f *flipSite) restore(from string) error {
 	if err := os.RemoveAll(f.data + ".log"); err != nil {
 		return err
 	}
-	return copyTree(filepath.Join(f.dir, from), f.data)
+	return replaceTree(filepath.Join(f.dir, from), f.data)
 }
 
 // fill publishes records and lets the observer see that all is well.

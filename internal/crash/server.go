@@ -42,12 +42,25 @@ type launch struct {
 	args []string // beside --data and --listen
 	env  []string // beside PATH and HOME
 	log  string   // file; "" = data + ".log"
+
+	joins bool // another one may serve the same folder already
+}
+
+// forget removes the address that the last server of a folder left: somebody else may
+// have it by now.
+func forget(data string) error {
+	if err := os.Remove(filepath.Join(data, "run", "listen")); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // start starts a server and does not wait for it to be ready. It dies with this program.
 func (l launch) start() (*server, error) {
-	if err := os.Remove(filepath.Join(l.data, "run", "listen")); err != nil && !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.EROFS) {
-		return nil, err
+	if !l.joins {
+		if err := forget(l.data); err != nil {
+			return nil, err
+		}
 	}
 	if l.log == "" {
 		l.log = l.data + ".log"
