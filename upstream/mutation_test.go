@@ -5,6 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
+	"os"
+	"strconv"
 	"testing"
 
 	"github.com/entrepot/entrepot/warg"
@@ -79,8 +82,43 @@ func withoutToken(record []byte) []byte {
 	return before
 }
 
-// TestEveryByteOfEveryAnswer changes each byte of each answer of an upstream, one at
-// a time. Whatever comes of it, a reader gets the truth or an error.
+// mutations says which bytes are changed, and how: every so manieth from one drawn at
+// random on, and one bit. With MUTATIONS=all it is every byte, and every bit of it in
+// turn with MUTATIONS=bits. MUTATION_SEED draws others.
+func mutations(t *testing.T) (stride int, masks func(at int) []byte, rnd *rand.Rand) {
+	t.Helper()
+	seed := uint64(1)
+	if text := os.Getenv("MUTATION_SEED"); text != "" {
+		n, err := strconv.ParseUint(text, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		seed = n
+	}
+	rnd = rand.New(rand.NewPCG(seed, 0))
+	one := func(int) []byte { return []byte{1 << rnd.IntN(8)} }
+	switch os.Getenv("MUTATIONS") {
+	case "all":
+		return 1, one, rnd
+	case "bits":
+		return 1, func(int) []byte { return []byte{1, 2, 4, 8, 16, 32, 64, 128} }, rnd
+	}
+	stride = 7
+	if testing.Short() {
+		stride = 41
+	}
+	return stride, one, rnd
+}
+
+// mutated returns b with some bits of a byte changed.
+func mutated(b []byte, at int, mask byte) []byte {
+	b = bytes.Clone(b)
+	b[at] ^= mask
+	return b
+}
+
+// TestEveryByteOfEveryAnswer changes bytes of each answer of an upstream, one at a
+// time. Whatever comes of it, a reader gets the truth or an error.
 func TestEveryByteOfEveryAnswer(t *testing.T) {
 	s, content := filled(t)
 	digest := warg.Sum(content)
@@ -89,49 +127,45 @@ func TestEveryByteOfEveryAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	here := []byte("http://127.0.0.1:")
-	stride := 5
-	if testing.Short() {
-		stride = 41
-	}
+	stride, masks, rnd := mutations(t)
 	ops := []api.Op{api.OpCheckpoint, api.OpLogs, api.OpNames, api.OpSources, api.OpContent, api.OpLedger, api.OpLedgerRecords}
-	for n, op := range ops {
+	for _, op := range ops {
 		t.Run(op.String(), func(t *testing.T) {
-			changed := 0
-			for at := n % stride; ; at += stride {
-				longest := 0
-				s.mu.Lock()
-				s.change = func(got api.Op, body []byte) []byte {
-					if got != op {
-						return body
+			changed, longest := 0, stride // until it is seen
+			for at := rnd.IntN(stride); at < longest; at += stride {
+				for _, mask := range masks(at) {
+					s.mu.Lock()
+					s.change = func(got api.Op, body []byte) []byte {
+						if got != op {
+							return body
+						}
+						longest = max(longest, len(body))
+						if at >= len(body) {
+							return body
+						}
+						bad := mutated(body, at, mask)
+						if bytes.Contains(body, here) && !bytes.Contains(bad, here) {
+							return body // nothing may be sent to another machine
+						}
+						changed++
+						return bad
 					}
-					longest = max(longest, len(body))
-					if at >= len(body) {
-						return body
+					s.mu.Unlock()
+					r := replicaOf(t, s, newMemStore())
+					got, failed := readAll(t, r, digest)
+					if err := got.differs(honest); err != nil {
+						t.Errorf("byte %d of %s, mask %x: served %v (%v)", at, op, mask, err, failed)
 					}
-					bad := flip(body, at)
-					if bytes.Contains(body, here) && !bytes.Contains(bad, here) {
-						return body // nothing may be sent to another machine
+					if q := r.Status().Quarantine; q != nil {
+						t.Errorf("byte %d of %s, mask %x: quarantined for %s", at, op, mask, q.Reason)
 					}
-					changed++
-					return bad
-				}
-				s.mu.Unlock()
-				r := replicaOf(t, s, newMemStore())
-				got, failed := readAll(t, r, digest)
-				if err := got.differs(honest); err != nil {
-					t.Errorf("byte %d of %s: served %v (%v)", at, op, err, failed)
-				}
-				if q := r.Status().Quarantine; q != nil {
-					t.Errorf("byte %d of %s: quarantined for %s", at, op, q.Reason)
-				}
-				r.Close()
-				if at >= longest {
-					break
+					r.Close()
 				}
 			}
 			if changed == 0 {
 				t.Error("nothing was changed")
 			}
+			t.Logf("%d answers were changed", changed)
 		})
 	}
 	s.mu.Lock()
@@ -140,4 +174,104 @@ func TestEveryByteOfEveryAnswer(t *testing.T) {
 	if got, err := readAll(t, replicaOf(t, s, newMemStore()), digest); err != nil || got.differs(honest) != nil {
 		t.Errorf("honest again: %v %v", got.differs(honest), err)
 	}
+}
+
+// TestEveryByteOfAProof changes bytes of the proof that convicts a registry of a fork.
+// It is convicted by evidence that proves it, or not at all.
+func TestEveryByteOfAProof(t *testing.T) {
+	stride, masks, rnd := mutations(t)
+	convicted, longest := 0, stride
+	for at := rnd.IntN(stride); at < longest; at += stride {
+		for _, mask := range masks(at) {
+			w := newWorld(t)
+			w.publish("test:a", "1.0.0")
+			w.publish("test:b", "1.0.0")
+			w.refresh()
+			before := w.replica.view.Load()
+			forked(2, 3)(w)
+			w.tap.consistency = func(proof []byte) []byte {
+				if longest = max(longest, len(proof)); at >= len(proof) {
+					return proof
+				}
+				return mutated(proof, at, mask)
+			}
+			err := w.replica.Refresh(t.Context())
+			switch class := ClassOf(err); {
+			case class == ClassEquivocation:
+				convicted++
+				if err := checkEvidence(EvidenceOf(err), wargtest.Alice().Public()); err != nil {
+					t.Errorf("byte %d, mask %x: convicted without a proof: %v", at, mask, err)
+				}
+			case class == ClassNone || w.replica.Status().Quarantine != nil:
+				t.Errorf("byte %d, mask %x: %v, %+v", at, mask, err, w.replica.Status().Quarantine)
+			}
+			if w.replica.view.Load() != before {
+				t.Errorf("byte %d, mask %x: the view changed", at, mask)
+			}
+			w.replica.Close()
+		}
+	}
+	t.Logf("%d proofs still proved it", convicted)
+}
+
+// TestEveryByteOfAStatus changes bytes of what a registry says of records that are
+// published through us. What is told as published is what the verified ledger has.
+func TestEveryByteOfAStatus(t *testing.T) {
+	stride, masks, rnd := mutations(t)
+	for _, op := range []api.Op{api.OpPublish, api.OpRecord} {
+		t.Run(op.String(), func(t *testing.T) {
+			longest := stride
+			for at := rnd.IntN(stride); at < longest; at += stride {
+				for _, mask := range masks(at) {
+					y := newRelay(t)
+					y.http.mu.Lock()
+					y.http.change = func(got api.Op, body []byte) []byte {
+						if got != op {
+							return body
+						}
+						if longest = max(longest, len(body)); at >= len(body) {
+							return body
+						}
+						return mutated(body, at, mask)
+					}
+					y.http.mu.Unlock()
+					if err := y.publishMutated(t); err != nil {
+						t.Errorf("byte %d of %s, mask %x: %v", at, op, mask, err)
+					}
+					y.replica.Close()
+					y.http.http.Close()
+				}
+			}
+		})
+	}
+}
+
+// publishMutated publishes a release through us and says what was told wrongly. That
+// the registry's own lies about a record that is on its way are passed on cannot be
+// helped; that it is published is another matter.
+func (y *relay) publishMutated(t *testing.T) error {
+	content := wargtest.Component("mutated")
+	req := begin("test:mutated", content)
+	id := req.Record.PackageRecordID()
+	told := func(status warg.RecordStatus, err error) error {
+		if err != nil || status.State != warg.StatePublished {
+			return nil
+		}
+		truth, err := y.up.Record(t.Context(), req.LogID, id)
+		if err != nil || truth.State != warg.StatePublished || truth.Index != status.Index || status.RecordID != id {
+			return fmt.Errorf("told %+v, the truth is %+v, %v", status, truth, err)
+		}
+		return nil
+	}
+	status, err := y.replica.Publish(t.Context(), req)
+	if wrong := told(status, err); wrong != nil {
+		return wrong
+	}
+	if wrong := told(y.replica.Record(t.Context(), req.LogID, id)); wrong != nil {
+		return wrong
+	}
+	if err := y.up.Upload(t.Context(), req.LogID, id, warg.Sum(content), bytes.NewReader(content)); err != nil && !errors.Is(err, &warg.Error{Kind: warg.KindNotSourcing}) {
+		return err
+	}
+	return told(y.replica.Record(t.Context(), req.LogID, id))
 }
