@@ -34,7 +34,8 @@ func (monitorCmd) Help() string {
 	return `Each registry's checkpoints are kept, all of them and for ever, and every new one is
 proven to fit all that were seen before. A registry that signs two statements which
 cannot both be true is convicted for good: exit code 65, and an evidence file that
-anybody can check. With --once the code is 65 as well for what is not true but no
+anybody can check. Addresses of the same registry, mirrors of it for example, are
+compared with each other, so one that shows them different histories is convicted. With --once the code is 65 as well for what is not true but no
 proof, and 75 if a registry did not answer.
 
 Example:
@@ -109,9 +110,10 @@ func (c monitorCmd) open(p *process, keys []warg.KeyID) (watchers []*monitor.Wat
 		}
 		dir = filepath.Join(folder, "monitor")
 	}
+	board := new(monitor.Board)
 	for _, url := range c.URLs {
 		w, err := monitor.Open(url, monitor.Options{
-			Dir: dir, OnBehalf: c.OnBehalf, OperatorKeys: keys, Interval: c.Interval, MaxLength: c.MaxLength, Now: p.now,
+			Dir: dir, OnBehalf: c.OnBehalf, OperatorKeys: keys, Interval: c.Interval, MaxLength: c.MaxLength, Now: p.now, Board: board,
 		})
 		if err != nil {
 			return watchers, monitorError(url, err)
@@ -144,13 +146,13 @@ func (c monitorCmd) watchAll(ctx context.Context, p *process, watchers []*monito
 	defer cancel()
 	show := c.newShow(p)
 	errs := make([]error, len(watchers))
+	if c.Once {
+		lookOnce(ctx, watchers, errs, show)
+		return worst(errs)
+	}
 	var all sync.WaitGroup
 	for i, w := range watchers {
 		all.Go(func() {
-			if c.Once {
-				errs[i] = lookOnce(ctx, w, show)
-				return
-			}
 			if errs[i] = w.Watch(ctx, show); errs[i] != nil {
 				cancel()
 			}
@@ -160,13 +162,28 @@ func (c monitorCmd) watchAll(ctx context.Context, p *process, watchers []*monito
 	return worst(errs)
 }
 
-// lookOnce looks at a registry once and says what came of it as an error.
-func lookOnce(ctx context.Context, w *monitor.Watcher, show func(monitor.Report)) error {
-	r, err := w.Look(ctx)
-	if err != nil {
-		return err
+// lookOnce looks at all registries once, compares what addresses of the same one show,
+// and says what came of each as an error.
+func lookOnce(ctx context.Context, watchers []*monitor.Watcher, errs []error, show func(monitor.Report)) {
+	reports := make([]monitor.Report, len(watchers))
+	var all sync.WaitGroup
+	for i, w := range watchers {
+		all.Go(func() { reports[i], errs[i] = w.Look(ctx) })
 	}
-	show(r)
+	all.Wait()
+	for i, w := range watchers {
+		if errs[i] == nil {
+			reports[i], errs[i] = w.Compare(ctx, reports[i])
+		}
+		if errs[i] == nil {
+			show(reports[i])
+			errs[i] = reportError(reports[i])
+		}
+	}
+}
+
+// reportError says what a look came to as an error.
+func reportError(r monitor.Report) error {
 	switch {
 	case r.Evidence != "":
 		return &monitor.ForkError{Registry: r.Registry, Evidence: r.Evidence, Reason: r.Message}

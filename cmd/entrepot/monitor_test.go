@@ -207,3 +207,21 @@ func TestMonitorStops(t *testing.T) {
 type writeFunc func(b []byte) (int, error)
 
 func (f writeFunc) Write(b []byte) (int, error) { return f(b) }
+
+// TestMonitorComparesAddresses: a registry that shows two addresses different histories
+// is convicted in the run that first sees both.
+func TestMonitorComparesAddresses(t *testing.T) {
+	here := wargtest.NewMemory(wargtest.MemoryOptions())
+	there := here.Clone()
+	released(t, here, wargtest.NewPackage("test:tool"), "1.0.0", "one", true)
+	released(t, there, wargtest.NewPackage("test:evil"), "1.0.0", "evil", true)
+	one, other := served(t, here, nil), served(t, there, nil)
+	u := newPerson(t)
+	for _, url := range []string{one, other} {
+		u.ok(t, "monitor", "--once", "--state", "alone-"+url[strings.LastIndexByte(url, ':')+1:], url)
+	}
+	r := u.run(t, "monitor", "--once", "--state", "seen", one, other)
+	if r.code != exitVerification || !strings.Contains(r.stderr, "split view") || !strings.Contains(r.stderr, one) || !strings.Contains(r.stderr, other) {
+		t.Errorf("%+v", r)
+	}
+}

@@ -19,6 +19,11 @@
 // nothing but the registry's public key. A registry that was convicted once stays
 // so: showing the right log again does not undo that another one was signed.
 //
+// Watchers of one run share a [Board]. Where several addresses show the same registry,
+// that is, one with the same first operator record, each is compared with what the
+// others are shown, so a registry that shows them different histories is convicted
+// although each of these is without a flaw.
+//
 // # Why it trusts none of our other code
 //
 // The watcher is the judge of this module's own registries, and a judge that shares

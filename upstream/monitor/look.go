@@ -76,6 +76,10 @@ func (w *Watcher) Look(ctx context.Context) (Report, error) {
 	if err := w.conclude(&r, before, err); err != nil {
 		return r, err
 	}
+	r, err = w.Compare(ctx, r)
+	if err != nil {
+		return r, err
+	}
 	r.OperatorKey = w.op.beganBy
 	if n := len(w.state.convictions); r.Evidence == "" && n > 0 {
 		r.Evidence = w.evidencePath(w.state.convictions[n-1])

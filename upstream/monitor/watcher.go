@@ -34,6 +34,8 @@ type Options struct {
 	// seen is believed; it can never change afterwards.
 	OperatorKeys []warg.KeyID
 
+	Board *Board // what other watchers of this run were shown, nil = there are none
+
 	Interval  time.Duration // between two looks
 	MaxLength uint64        // longest log that is followed, in leaves; at most LargestMaxLength
 
