@@ -139,7 +139,7 @@ func (b *body) drop() {
 
 // readJSON reads the whole body into memory that it takes from the server's
 // budget. The caller gives back what taken says, whatever the outcome.
-func (b *body) readJSON(memory *budget) (text []byte, taken int64, err error) {
+func (b *body) readJSON(memory *bodyMemory) (text []byte, taken int64, err error) {
 	if err := b.check(); err != nil {
 		return nil, 0, err
 	}
@@ -150,7 +150,7 @@ func (b *body) readJSON(memory *budget) (text []byte, taken int64, err error) {
 		}
 		size = min(size, b.limit+1)
 		if grow := size - int64(cap(text)); grow > 0 {
-			if !memory.take(grow) {
+			if !memory.take(grow, taken) {
 				return nil, taken, &warg.Error{Kind: warg.KindUnavailable, Message: "too many request bodies at once", RetryAfter: 1}
 			}
 			taken += grow

@@ -25,7 +25,7 @@ import (
 type Server struct {
 	federation *Federation
 	limits     Limits
-	memory     *budget
+	memory     *bodyMemory
 	lanes      map[string]*lane // by domain, "" is our own
 	lines      lineQuotas
 	panicLines lineQuota
@@ -95,7 +95,7 @@ func New(o Options) (*Server, error) {
 		s.now = time.Now
 	}
 	s.base, s.cancel = context.WithCancel(context.Background())
-	s.memory = newBudget(s.limits.BodyMemory, budgetWait)
+	s.memory = newBodyMemory(s.limits.BodyMemory, budgetWait)
 	s.lanes = newLanes(federation)
 	if s.page, err = renderPage(federation, base, o.Version); err != nil {
 		return nil, err

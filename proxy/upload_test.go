@@ -280,7 +280,7 @@ func TestSlowHeads(t *testing.T) {
 // TestBodyMemory: more bodies than the budget allows wait, and then get 503.
 func TestBodyMemory(t *testing.T) {
 	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 1 << 20 })
-	if !st.s.memory.take(1 << 20) {
+	if !st.s.memory.take(1<<18, 0) {
 		t.Fatal("the budget is not free")
 	}
 	answered := make(chan reply, 1)
@@ -290,15 +290,15 @@ func TestBodyMemory(t *testing.T) {
 		t.Fatalf("answered without memory: %+v", r)
 	case <-time.After(50 * time.Millisecond):
 	}
-	st.s.memory.give(1 << 20)
+	st.s.memory.first.give(1 << 18)
 	if r := <-answered; r.status != 200 {
 		t.Errorf("with memory: %+v", r)
 	}
 	if st.s.memory.used() != 0 {
 		t.Errorf("%d bytes are still taken", st.s.memory.used())
 	}
-	st.s.memory.wait = 30 * time.Millisecond
-	st.s.memory.take(1 << 20)
+	st.s.memory.first.wait = 30 * time.Millisecond
+	st.s.memory.take(1<<18, 0)
 	start := time.Now()
 	r := st.post("/v1/fetch/logs", `{"logLength":3}`)
 	if r.status != 503 || r.body != message(503, "too many request bodies at once") || r.header.Get("Retry-After") != "1" {
@@ -307,7 +307,7 @@ func TestBodyMemory(t *testing.T) {
 	if took := time.Since(start); took < 30*time.Millisecond || took > 5*time.Second {
 		t.Errorf("waited %v", took)
 	}
-	st.s.memory.give(1 << 20)
+	st.s.memory.first.give(1 << 18)
 }
 
 // TestAnnouncedBodiesTakeNoMemory: what is announced and not sent costs nothing.
@@ -331,5 +331,34 @@ func TestAnnouncedBodiesTakeNoMemory(t *testing.T) {
 	}
 	for _, c := range conns {
 		_ = c.Close()
+	}
+}
+
+// TestLargeBodiesLeaveRoom: large bodies that hold all the memory that bodies may grow by
+// keep no ordinary request from being answered.
+func TestLargeBodiesLeaveRoom(t *testing.T) {
+	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 8 << 20 })
+	st.s.memory.growth.wait = 20 * time.Millisecond
+	if !st.s.memory.growth.take(6 << 20) {
+		t.Fatal("the budget for growth has not three quarters")
+	}
+	if r := st.post("/v1/fetch/logs", `{"logLength":3}`); r.status != 200 {
+		t.Errorf("an ordinary request: %d %s", r.status, r.body)
+	}
+	large := `{"logLength":3` + strings.Repeat(" ", 20<<10) + "}"
+	if r := st.post("/v1/fetch/logs", large); r.status != 503 || r.header.Get("Retry-After") != "1" {
+		t.Errorf("a large one: %+v", r)
+	}
+	st.s.memory.growth.give(6 << 20)
+	if r := st.post("/v1/fetch/logs", large); r.status != 200 {
+		t.Errorf("a large one, afterwards: %d %s", r.status, r.body)
+	}
+	if used := st.s.memory.used(); used != 0 {
+		t.Errorf("%d bytes are still taken", used)
+	}
+	for _, total := range []int64{2 << 20, 3 << 20, 64 << 20} {
+		if m := newBodyMemory(total, 0); m.growth.total < warg.MaxJSONBody || m.first.total < firstBodyStep {
+			t.Errorf("of %d bytes: %d for growth, %d for first steps", total, m.growth.total, m.first.total)
+		}
 	}
 }
