@@ -386,3 +386,24 @@ func ExampleReplace() {
 	fmt.Println(string(b), err)
 	// Output: length 7 <nil>
 }
+
+// TestMkdirAllSurvivesPowerCuts: a directory that was made is there after a power cut,
+// and so is one that a killed process had made.
+func TestMkdirAllSurvivesPowerCuts(t *testing.T) {
+	m := NewMemory()
+	if err := MkdirAll(m, "/a/b/c"); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Mkdir("/a/left"); err != nil { // by a process that was killed
+		t.Fatal(err)
+	}
+	if err := MkdirAll(m, "/a/left"); err != nil {
+		t.Fatal(err)
+	}
+	m = m.Crash(nil)
+	for _, name := range []string{"/a/b/c", "/a/left"} {
+		if ok, err := Exists(m, name); !ok || err != nil {
+			t.Errorf("%s is gone (%v)", name, err)
+		}
+	}
+}

@@ -19,7 +19,7 @@ var storageMutants = []mutant{
 		name: "segment's name not synced", promise: "G1",
 		file: "authority/segment/write.go",
 		old:  "if err := d.FS.SyncDir(d.Path); err != nil {\n\t\treturn err\n\t}\n\treturn d.step(\"segDirSynced\")", new: "return d.step(\"segDirSynced\")",
-		pkg: "authority/segment", test: "TestCreatingSurvivesEverything",
+		pkg: "authority/journal", test: "TestPowerCutAtEveryCall",
 	},
 	{
 		name: "replaced file's name not synced", promise: "G1", short: true,
@@ -37,7 +37,7 @@ var storageMutants = []mutant{
 		name: "new directory not synced", promise: "G1",
 		file: "internal/durable/write.go",
 		old:  "\treturn fsys.SyncDir(parent)\n}\n\n// fillChunk", new: "\treturn nil\n}\n\n// fillChunk",
-		pkg: "internal/durable", test: "TestMkdirAllReplaceFill",
+		pkg: "internal/durable", test: "TestMkdirAllSurvivesPowerCuts",
 	},
 	{
 		name: "content not synced", promise: "G1",
@@ -91,12 +91,12 @@ var storageMutants = []mutant{
 		name: "writing goes on after a storage error", promise: "G1",
 		file: "authority/admit.go",
 		old:  "\tif !errors.Is(err, pending.ErrClosed) {\n\t\ta.fail(err)\n\t}\n", new: "\tif !errors.Is(err, pending.ErrClosed) {\n\t\treturn unavailable(\"try again\")\n\t}\n",
-		pkg: "authority", test: "TestErrorAtEveryCall",
+		pkg: "authority", test: "TestStorageErrorsAreFinal",
 	},
 	{
-		name: "footer cut off before it is synced", promise: "G1",
+		name: "footer of a segment not synced", promise: "G1",
 		file: "authority/segment/write.go",
-		old:  "if err := s.file.Sync(); err != nil {\n\t\treturn err\n\t}\n\tif err := s.file.Truncate", new: "if err := s.file.Truncate",
+		old:  "if err := s.file.Sync(); err != nil {\n\t\treturn err\n\t}\n\tif err := s.file.Truncate(s.end + int64(len(footer))); err != nil {\n\t\treturn err\n\t}\n\treturn s.file.Sync()", new: "return s.file.Truncate(s.end + int64(len(footer)))",
 		pkg: "authority/segment", test: "TestSealingSurvivesPowerCuts",
 	},
 	{
@@ -138,7 +138,7 @@ var storageMutants = []mutant{
 	{
 		name: "size of content not bounded", promise: "G9",
 		file: "internal/cas/put.go",
-		old:  "if size += int64(n); size > c.MaxSize {", new: "if size += int64(n); size < 0 {",
+		old:  "if size += int64(n); size > c.MaxSize {", new: "if size += int64(n); size > 2*c.MaxSize {",
 		pkg: "internal/cas", test: "TestPutRefuses",
 	},
 	{
@@ -150,13 +150,13 @@ var storageMutants = []mutant{
 	{
 		name: "old map root not computed from the same nodes", promise: "G12",
 		file: "warg/vmap/update.go",
-		old:  "if found[i] != old.want {", new: "if false {",
+		old:  "if found[i] != old.want {", new: "if found[i] != old.want && false {",
 		pkg: "internal/tree", test: "TestSealedDamage",
 	},
 	{
 		name: "old leaf not computed from the same nodes", promise: "G12",
 		file: "warg/vmap/update.go",
-		old:  "if c.got != c.want {", new: "if false {",
+		old:  "if c.got != c.want {", new: "if c.got != c.want && false {",
 		pkg: "warg/vmap", test: "TestCorruptStore",
 	},
 	{

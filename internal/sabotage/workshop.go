@@ -135,13 +135,18 @@ func (w *workshop) isHealthy(m mutant, id string) error {
 	return err
 }
 
+// maxMemory bounds the address space of a test, in KiB. The database maps two gigabytes.
+const maxMemory = 8 << 20
+
 // test runs a test binary where the Go command would.
 func (w *workshop) test(binary, pkg, pattern string) (string, error) {
 	args := []string{"-test.v", "-test.run", pattern, "-test.timeout", w.o.limit.String()}
 	if w.o.find {
 		args = append(args, "-test.short")
 	}
-	cmd := exec.Command(binary, args...)
+	// A mutant may have lost a bound. What is lost with it must not be the machine.
+	bounded := fmt.Sprintf(`ulimit -v %d; exec "$0" "$@"`, maxMemory)
+	cmd := exec.Command("sh", append([]string{"-c", bounded, binary}, args...)...)
 	cmd.Dir = filepath.Join(w.root, filepath.FromSlash(pkg))
 	out, err := cmd.CombinedOutput()
 	return string(out), err
