@@ -284,7 +284,7 @@ var transportMutants = []mutant{
 		name: "name resolved twice", promise: "G10",
 		file: "upstream/dial.go",
 		old:  "\t\treturn d.DialContext(ctx, network, hostPortDialed)\n", new: "\t\tr, host, _ := resolver, \"\", \"\"\n\t\tif host, _, _ = net.SplitHostPort(hostPortDialed); r == nil {\n\t\t\tr = net.DefaultResolver\n\t\t}\n\t\taddrs, err := r.LookupNetIP(ctx, \"ip\", host)\n\t\tfor _, a := range addrs {\n\t\t\tif err := p.checkDial(hostPortDialed, a.Unmap()); err != nil {\n\t\t\t\treturn nil, err\n\t\t\t}\n\t\t}\n\t\td.Control = nil\n\t\t_ = err\n\t\treturn d.DialContext(ctx, network, hostPortDialed)\n",
-		pkg: "upstream", test: "TestNameThatResolvesOtherwiseLater",
+		pkg: "upstream", test: "TestNameIsResolvedOnce",
 	},
 	{
 		name: "redirect followed without judging its target", promise: "G10",
