@@ -6,6 +6,8 @@ STATICCHECK   = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 FUZZTIME ?= 30s
+FUZZ     ?=
+SABOTAGE ?=
 BENCH    ?=
 E2E      ?= .
 
@@ -57,16 +59,15 @@ hostile: build
 	HOSTILE=$(or $(HOSTILE),10000) ENTREPOT_BIN=$(CURDIR)/bin/entrepot \
 		go test -tags e2e -count=1 -timeout 20m -v -run '^(TestHostile|TestDescriptors|TestManyBodies)$$' ./e2e
 
-## fuzz: each fuzz target for FUZZTIME (30s)
+## fuzz: each fuzz target for FUZZTIME (30s); FUZZ=regexp picks some
 .PHONY: fuzz
 fuzz:
-	@set -e; grep -rhoE --include='*_test.go' '^func Fuzz[A-Za-z0-9_]+' . >/dev/null; \
-	for file in $$(grep -rlE --include='*_test.go' '^func Fuzz' . | sort); do \
-		for name in $$(sed -nE 's/^func (Fuzz[A-Za-z0-9_]+).*/\1/p' $$file); do \
-			echo "== $$(dirname $$file) $$name"; \
-			go test -run '^$$' -fuzz "^$$name\$$" -fuzztime $(FUZZTIME) $$(dirname $$file); \
-		done; \
-	done
+	go run ./internal/fuzz -time $(FUZZTIME) -only '$(FUZZ)'
+
+## sabotage: break one promise at a time and see a test fail (20 minutes); SABOTAGE=regexp picks, SABOTAGE=short is ten
+.PHONY: sabotage
+sabotage:
+	go run ./internal/sabotage -only '$(SABOTAGE)'
 
 ## sim: the deterministic simulation: SEEDS=n many seeds from FIRST on, or SEED=n one, with its story
 .PHONY: sim

@@ -2,7 +2,7 @@
 // at a time, by a change of a few words in one file, and runs the test that says it
 // guards the promise: that test must fail, and pass without the change.
 //
-//	make sabotage                    every mutant (docs/promises of the table: G1…G15)
+//	make sabotage                    every mutant
 //	make sabotage SABOTAGE=anchor    those whose name matches
 //	make sabotage SABOTAGE=short     the ten that every change is checked against
 //

@@ -6,7 +6,7 @@ var signingMutants = []mutant{
 		name: "anchor written after the checkpoint is shown", promise: "G2", short: true,
 		file: "authority/batch.go",
 		old:  "if err := a.issue(b.signed); err != nil {\n\t\treturn err\n\t}\n\t// From here on", new: "a.view.Store(&warg.View{Signed: b.signed, Checkpoint: b.next})\n\tif err := a.issue(b.signed); err != nil {\n\t\treturn err\n\t}\n\t// From here on",
-		pkg: "authority", test: "TestCrashAtEveryStep",
+		pkg: "authority", test: "TestTwoProcessesOneAnchor",
 	},
 	{
 		name: "anchor replaced whatever stands there", promise: "G13", short: true,

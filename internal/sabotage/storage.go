@@ -97,7 +97,7 @@ var storageMutants = []mutant{
 		name: "footer of a segment not synced", promise: "G1",
 		file: "authority/segment/write.go",
 		old:  "if err := s.file.Sync(); err != nil {\n\t\treturn err\n\t}\n\tif err := s.file.Truncate(s.end + int64(len(footer))); err != nil {\n\t\treturn err\n\t}\n\treturn s.file.Sync()", new: "return s.file.Truncate(s.end + int64(len(footer)))",
-		pkg: "authority/segment", test: "TestSealingSurvivesPowerCuts",
+		pkg: "authority/journal", test: "TestPowerCutAtEveryCall",
 	},
 	{
 		name: "frame's checksum not compared", promise: "G12",
@@ -163,6 +163,6 @@ var storageMutants = []mutant{
 		name: "value of another key accepted", promise: "G12",
 		file: "internal/tree/frame.go",
 		old:  "\th.Write(key)\n", new: "",
-		pkg: "internal/tree", test: "TestSealedDamage",
+		pkg: "internal/tree", test: "TestDamage",
 	},
 }

@@ -65,7 +65,7 @@ var upstreamMutants = []mutant{
 	{
 		name: "operator records not compared with the ledger", promise: "G3",
 		file: "upstream/grow.go",
-		old:  "if rec := g.records[n+i]; rec.Index != leaf.index || rec.OperatorRecordID() != leaf.id {", new: "if rec := g.records[n+i]; rec.Index < 0 {",
+		old:  "if rec := g.records[n+i]; rec.Index != leaf.index || rec.OperatorRecordID() != leaf.id {", new: "if rec := g.records[n+i]; rec.Index > leaf.index+1<<40 {",
 		pkg: "upstream", test: "TestAttacks",
 	},
 	{
@@ -81,22 +81,10 @@ var upstreamMutants = []mutant{
 		pkg: "upstream", test: "TestAttacks",
 	},
 	{
-		name: "record left out", promise: "G3",
-		file: "upstream/verify_logs.go",
-		old:  "case at > n:", new: "case at > n && false:",
-		pkg: "upstream", test: "TestOrderOfALongLog",
-	},
-	{
 		name: "records' signatures not verified", promise: "G3",
 		file: "upstream/verify_logs.go",
 		old:  "good[i] = ok && key.VerifyPackageRecord(records[i].Content, records[i].Signature) == nil", new: "good[i] = ok && (key.VerifyPackageRecord(records[i].Content, records[i].Signature) == nil || true)",
 		pkg: "upstream", test: "TestSignaturesOfALongLog",
-	},
-	{
-		name: "empty answer ends a log", promise: "G3",
-		file: "upstream/verify_logs.go",
-		old:  "if l.pages++; len(p.records) == 0 {", new: "if l.pages++; len(p.records) == 0 && l.pages > 3 {",
-		pkg: "upstream", test: "TestAttacks",
 	},
 	{
 		name: "name not compared with its id", promise: "G7",
