@@ -296,6 +296,8 @@ func isAddress(v string) error {
 func isURL(v string) error {
 	u, err := url.Parse(v)
 	switch {
+	case err != nil && strings.Contains(v, "@"): // there may be a password in it
+		return errors.New("is not a URL that begins with http:// or https://")
 	case err != nil || u.Host == "" || u.Hostname() == "" || (u.Scheme != "http" && u.Scheme != "https"):
 		return fmt.Errorf("is not a URL that begins with http:// or https://: `%s`", v)
 	case u.User != nil:

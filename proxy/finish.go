@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
 	"runtime/debug"
 	"strconv"
 	"strings"
@@ -97,12 +98,14 @@ func (c *call) writeLog(status int, took time.Duration) {
 			return
 		}
 	}
-	name, path := "none", string(rawPath(c.ctx.Request.Header.RequestURI()))
-	if c.row != nil {
-		name = c.row.Name
-		if c.row.Op == api.OpUploadCapability {
-			path = c.row.Template
-		}
+	name, path := "none", ""
+	switch raw := rawPath(c.ctx.Request.Header.RequestURI()); {
+	case c.row == nil:
+		path = quietPath(string(raw))
+	case c.row.Op == api.OpUploadCapability:
+		name, path = c.row.Name, c.row.Template
+	default:
+		name, path = c.row.Name, string(raw)
 	}
 	attrs := []slog.Attr{
 		slog.String("request", c.id()), slog.String("op", name), slog.String("method", string(c.ctx.Method())),
@@ -118,6 +121,22 @@ func (c *call) writeLog(status int, took time.Duration) {
 		attrs = append(attrs, slog.Uint64("left_out", leftOut))
 	}
 	c.s.log.LogAttrs(context.Background(), level, "request", attrs...)
+}
+
+// quietPath returns a path that led nowhere as the log may say it. One that almost led
+// to an upload, with a method or an ending that is not right, holds a right to upload.
+func quietPath(path string) string {
+	const upload = "/upload/"
+	plain := path
+	if p, err := url.PathUnescape(path); err == nil {
+		plain = p
+	}
+	for end := len(upload); end <= len(plain); end++ {
+		if strings.EqualFold(plain[end-len(upload):end], upload) {
+			return plain[:end] + "…"
+		}
+	}
+	return path
 }
 
 // cause returns what the log says about a failure: also what clients are not told.

@@ -121,7 +121,7 @@ func (c *Client) fetchURL(ctx context.Context, ref, contentType string, limit in
 	}
 	if !onlyType(resp, contentType) {
 		resp.Body.Close()
-		return nil, refuse(ClassAnswer, "%s answered with content type %q; want exactly %q", u.Redacted(), resp.Header.Values("Content-Type"), contentType)
+		return nil, refuse(ClassAnswer, "%s answered with content type %q; want exactly %q", u.Redacted(), c.contentType(resp), contentType)
 	}
 	return c.readAll(resp, limit, cancel)
 }

@@ -49,9 +49,13 @@ func (c *Client) do(ctx context.Context, x exchange) ([]byte, error) {
 	}
 	if want := x.op.Route().Type; want != "" && !onlyType(resp, want) {
 		resp.Body.Close()
-		return nil, refuse(ClassAnswer, "%s answered with content type %q; want exactly %q", x.path, resp.Header.Values("Content-Type"), want)
+		return nil, refuse(ClassAnswer, "%s answered with content type %q; want exactly %q", x.path, c.contentType(resp), want)
 	}
-	return c.readAll(resp, x.limit, cancel)
+	data, err := c.readAll(resp, x.limit, cancel)
+	if err == nil && c.tells(data) {
+		return nil, refuse(ClassAnswer, "%s answered with the token that it was asked with", x.path)
+	}
+	return data, err
 }
 
 // authorize adds the headers of API calls.
@@ -78,7 +82,7 @@ func (c *Client) send(ctx context.Context, req *http.Request) (*http.Response, e
 	}
 	if e := resp.Header.Get("Content-Encoding"); e != "" && !strings.EqualFold(e, "identity") || resp.Uncompressed {
 		resp.Body.Close()
-		return nil, refuse(ClassAnswer, "answered with content encoding %q, which was not asked for", e)
+		return nil, refuse(ClassAnswer, "answered with content encoding %q, which was not asked for", c.hush([]byte(e)))
 	}
 	resp.Body = c.line.throttle(ctx, resp.Body)
 	return resp, nil
@@ -113,7 +117,7 @@ func (c *Client) errorAnswer(resp *http.Response, family api.Family, cancel cont
 		body, _ = io.ReadAll(b) // half an error is still an error: its status says enough
 		b.Close()
 	}
-	e := api.ParseError(family, resp.StatusCode, body)
+	e := api.ParseError(family, resp.StatusCode, c.hush(body))
 	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
 		const longest = 3600
 		e.RetryAfter = min(s, longest)

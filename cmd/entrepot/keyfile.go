@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -33,11 +34,8 @@ func readKeyText(file string) (string, error) {
 // readPrivateKey reads a private key that nobody but its owner can read. Below the
 // folder of a service manager's credentials the manager sees to that.
 func (p *process) readPrivateKey(file string) (warg.PrivateKey, error) {
-	text, err := readKeyText(file)
+	text, err := p.readSecret(file)
 	if err != nil {
-		return warg.PrivateKey{}, err
-	}
-	if err := p.checkSecret(file); err != nil {
 		return warg.PrivateKey{}, err
 	}
 	key, err := warg.ParsePrivateKey(text)
@@ -47,8 +45,21 @@ func (p *process) readPrivateKey(file string) (warg.PrivateKey, error) {
 	return key, nil
 }
 
-func (p *process) checkSecret(file string) error {
-	const others = 0o077
+// readSecret returns the text of a file that nobody but its owner can read.
+func (p *process) readSecret(file string) (string, error) {
+	if err := p.checkSecret(file, groupAndOthers); err != nil {
+		return "", err
+	}
+	return readKeyText(file)
+}
+
+// Who must not be able to do anything with a file.
+const (
+	groupAndOthers fs.FileMode = 0o077
+	others         fs.FileMode = 0o007 // some systems give a group of their own to keys of certificates
+)
+
+func (p *process) checkSecret(file string, whom fs.FileMode) error {
 	s, err := os.Stat(file)
 	if err != nil {
 		return fmt.Errorf("reading key file: %w", err)
@@ -57,8 +68,8 @@ func (p *process) checkSecret(file string) error {
 	if credentials != "" && strings.HasPrefix(filepath.Clean(file), filepath.Clean(credentials)+string(filepath.Separator)) {
 		return nil
 	}
-	if s.Mode().Perm()&others != 0 {
-		return exitf(exitConfig, "key file %s can be read by others; make it yours alone with `chmod 600 %s`", file, file)
+	if s.Mode().Perm()&whom != 0 {
+		return exitf(exitConfig, "secret file %s can be read by others; make it yours alone with `chmod 600 %s`", file, file)
 	}
 	return nil
 }

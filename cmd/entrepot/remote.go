@@ -11,7 +11,7 @@ import (
 )
 
 // clientOptions says how an upstream of the configuration is reached.
-func clientOptions(u config.Upstream) (upstream.ClientOptions, error) {
+func (p *process) clientOptions(u config.Upstream) (upstream.ClientOptions, error) {
 	o := upstream.ClientOptions{
 		Domain:                u.Domain,
 		URL:                   u.URL,
@@ -21,7 +21,7 @@ func clientOptions(u config.Upstream) (upstream.ClientOptions, error) {
 	}
 	var err error
 	if u.TokenFile != "" {
-		if o.Token, err = readKeyText(u.TokenFile); err != nil {
+		if o.Token, err = p.readSecret(u.TokenFile); err != nil {
 			return o, fmt.Errorf("reading the token of upstream `%s`: %w", u.Domain, err)
 		}
 	}

@@ -166,6 +166,7 @@ func (p *process) greet(conf *config.Config, base string, log *slog.Logger) {
 
 // site is a data directory with everything that works on it, opened.
 type site struct {
+	process   *process
 	conf      *config.Config
 	log       *slog.Logger
 	now       func() time.Time
@@ -194,7 +195,7 @@ type siteOptions struct {
 // openSite opens a data directory. What was opened is closed again if it fails.
 func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptions) (_ *site, err error) {
 	s := &site{
-		conf: conf, log: o.log, now: p.now,
+		process: p, conf: conf, log: o.log, now: p.now,
 		replicas: map[string]*upstream.Replica{}, stores: map[string]*cache.Registry{}, keepers: map[string]*adopt.Keeper{},
 	}
 	defer func() {
@@ -312,7 +313,7 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 	if err != nil {
 		return fmt.Errorf("opening the cache of upstream `%s`: %w", u.Domain, err)
 	}
-	remote, err := clientOptions(u)
+	remote, err := s.process.clientOptions(u)
 	if err != nil {
 		return err
 	}
@@ -356,7 +357,7 @@ func (s *site) newServer(base string) (*proxy.Server, error) {
 	for domain, r := range s.replicas {
 		upstreams[domain] = r
 	}
-	certificates, err := loadTLS(conf, s.log)
+	certificates, err := s.process.loadTLS(conf, s.log)
 	if err != nil {
 		return nil, err
 	}
@@ -408,9 +409,12 @@ func (s *site) namespaceTable() map[string]string {
 func (s *site) domains() []string { return slices.Sorted(maps.Keys(s.replicas)) }
 
 // loadTLS returns the configuration of the public listener, nil for plain HTTP.
-func loadTLS(conf *config.Config, log *slog.Logger) (*tls.Config, error) {
+func (p *process) loadTLS(conf *config.Config, log *slog.Logger) (*tls.Config, error) {
 	if conf.TLS.CertFile == "" {
 		return nil, nil
+	}
+	if err := p.checkSecret(conf.TLS.KeyFile, others); err != nil {
+		return nil, err
 	}
 	pair, err := newCertificate(conf.TLS.CertFile, conf.TLS.KeyFile, log)
 	if err != nil {

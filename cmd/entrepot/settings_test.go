@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -36,7 +37,17 @@ max_bandwidth = "2MiB"
 max_connections = 3
 allow_private_addresses = true
 `)
-	o, err := clientOptions(upstreamOf(t, u))
+	p := u.process(nil, nil)
+	if err := os.Chmod(u.path("token"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.clientOptions(upstreamOf(t, u)); exitCode(err) != exitConfig || !strings.Contains(err.Error(), "chmod 600") {
+		t.Errorf("a token that others can read: %v", err)
+	}
+	if err := os.Chmod(u.path("token"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o, err := p.clientOptions(upstreamOf(t, u))
 	if err != nil {
 		t.Fatal(err)
 	}
