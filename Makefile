@@ -79,6 +79,11 @@ sim:
 crash: bin/crash bin/entrepot-failpoints
 	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),kill flip twice)
 
+## crash-root: what needs root: full disks, power cuts, errors of the kernel
+.PHONY: crash-root
+crash-root: bin/crash bin/entrepot-failpoints
+	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),full)
+
 .PHONY: bin/crash bin/entrepot-failpoints
 bin/crash:
 	go build -trimpath -o $@ ./internal/crash

@@ -130,7 +130,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	case <-s.audit.Failed():
 		err = exitf(exitIO, "the audit log stopped: %w; what was answered is safe, start again once the cause is gone", s.audit.Err())
 	case <-s.authority.Done():
-		err = exitf(exitIO, "the authority stopped: %w; what was answered is safe, start again once the cause is gone", s.authority.Err())
+		err = authorityStopped(s.authority.Err())
 	}
 	tell(notifyStopping)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), shutdownWait)
@@ -303,9 +303,24 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 		return err
 	}
 	if o.create && conf.File == "" && len(s.authority.Namespaces()) == 0 && s.fenced() == "" {
-		return s.authority.DefineNamespace(ctx, config.DefaultNamespace) // an earlier first start was cut short
+		return s.whyStopped(s.authority.DefineNamespace(ctx, config.DefaultNamespace)) // an earlier first start was cut short
 	}
 	return nil
+}
+
+// whyStopped returns what stopped the authority, if it is not at work any more: what a
+// caller is told by then is only that it stops.
+func (s *site) whyStopped(err error) error {
+	select {
+	case <-s.authority.Done():
+		return authorityStopped(s.authority.Err())
+	default:
+		return err
+	}
+}
+
+func authorityStopped(cause error) error {
+	return exitf(exitIO, "the authority stopped: %w; what was answered is safe, start again once the cause is gone", cause)
 }
 
 func (s *site) openReplica(ctx context.Context, u config.Upstream) error {

@@ -62,7 +62,7 @@ func births() []crashPoint {
 		{word: "named", step: "segDirSynced", action: "1:kill"}, {word: "named", step: "segCreated", action: "2:kill"},
 		{word: "named", step: "any", action: "3:kill"}, {word: "named", step: "any", action: "8:kill"},
 		{word: "error", step: "segCreated", action: "1:error"}, {word: "named", step: "any", action: "11:kill"},
-		{word: "error", step: "segDirSynced", action: "2:error-but-persisted"},
+		{word: "error", step: "segDirSynced", action: "2:error-but-persisted"}, {word: "error", step: "batchTaken", action: "2:error"},
 	}
 }
 

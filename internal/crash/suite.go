@@ -45,10 +45,11 @@ type kind struct {
 
 // suites returns all suites by name. Their order is that of the run of all.
 func suites() ([]string, map[string]kind) {
-	return []string{"kill", "flip", "twice"}, map[string]kind{
+	return []string{"kill", "flip", "twice", "full"}, map[string]kind{
 		"kill":  {points: 120, run: runKill},
 		"flip":  {points: 500, run: runFlip},
 		"twice": {points: 24, run: runTwice},
+		"full":  {points: 12, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runFull},
 	}
 }
 
