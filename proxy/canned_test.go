@@ -318,9 +318,10 @@ func (r *canned) counts() (uploads, accepted int) {
 // replica is a canned registry as an upstream: it cannot publish.
 type replica struct {
 	warg.Registry
-	c     *canned
-	known map[warg.LogID]warg.PackageName
-	asked []warg.LogID
+	c       *canned
+	known   map[warg.LogID]warg.PackageName
+	unnamed map[warg.LogID]error // logs of the ledger whose names cannot be had
+	asked   []warg.LogID
 }
 
 func newReplica(c *canned, names ...string) *replica {
@@ -335,12 +336,17 @@ func newReplica(c *canned, names ...string) *replica {
 	return r
 }
 
-func (r *replica) NameOf(_ context.Context, log warg.LogID) (warg.PackageName, bool) {
+func (r *replica) NameOf(_ context.Context, log warg.LogID) (warg.PackageName, error) {
 	r.c.mu.Lock()
 	defer r.c.mu.Unlock()
 	r.asked = append(r.asked, log)
-	name, ok := r.known[log]
-	return name, ok
+	if name, ok := r.known[log]; ok {
+		return name, nil
+	}
+	if err := r.unnamed[log]; err != nil {
+		return warg.PackageName{}, err
+	}
+	return warg.PackageName{}, warg.NotFound(warg.KindLogNotFound, log)
 }
 
 func (r *replica) LastView() (warg.View, bool) {

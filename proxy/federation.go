@@ -6,19 +6,25 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
 )
 
-// Federation is the registries that the server answers for, by domain. It never
-// changes.
+// Federation is the registries that the server answers for, by domain. They never
+// change; which namespaces are whose may.
 type Federation struct {
-	own        Own
-	upstreams  map[string]Upstream
-	namespaces map[string]string
-	hinted     []string // domains in namespaces, sorted
+	own       Own
+	upstreams map[string]Upstream
+	table     atomic.Pointer[namespaceTable]
+}
+
+// namespaceTable says which namespaces are those of which upstream. It does not change.
+type namespaceTable struct {
+	domains map[string]string // by namespace
+	hinted  []string          // the domains, sorted
 }
 
 // target is the registry that a request is meant for.
@@ -30,7 +36,7 @@ type target struct {
 
 // NewFederation checks that domains and namespaces make sense together.
 func NewFederation(own Own, upstreams map[string]Upstream, namespaces map[string]string) (*Federation, error) {
-	f := &Federation{own: own, upstreams: maps.Clone(upstreams), namespaces: maps.Clone(namespaces)}
+	f := &Federation{own: own, upstreams: maps.Clone(upstreams)}
 	for domain := range f.upstreams {
 		if _, err := api.ParseDomain(domain); err != nil {
 			return nil, err
@@ -39,18 +45,34 @@ func NewFederation(own Own, upstreams map[string]Upstream, namespaces map[string
 			return nil, fmt.Errorf("upstream %q has our own domain", domain)
 		}
 	}
-	for ns, domain := range f.namespaces {
+	return f, f.setNamespaces(namespaces)
+}
+
+// setNamespaces replaces the table of namespaces.
+func (f *Federation) setNamespaces(namespaces map[string]string) error {
+	t := &namespaceTable{domains: maps.Clone(namespaces)}
+	for ns, domain := range t.domains {
 		if !warg.ValidNamespace(ns) {
-			return nil, fmt.Errorf("namespace %q of upstream %q is not a valid namespace", ns, domain)
+			return fmt.Errorf("namespace %q of upstream %q is not a valid namespace", ns, domain)
 		}
 		if _, ok := f.upstreams[domain]; !ok {
-			return nil, fmt.Errorf("namespace %q is mapped to %q, which is no upstream", ns, domain)
+			return fmt.Errorf("namespace %q is mapped to %q, which is no upstream", ns, domain)
 		}
-		f.hinted = append(f.hinted, domain)
+		t.hinted = append(t.hinted, domain)
 	}
-	slices.Sort(f.hinted)
-	f.hinted = slices.Compact(f.hinted)
-	return f, nil
+	slices.Sort(t.hinted)
+	t.hinted = slices.Compact(t.hinted)
+	f.table.Store(t)
+	return nil
+}
+
+// SetNamespaces replaces the table of namespaces that clients are hinted to upstreams
+// for. Requests under way may still see the one before.
+func (s *Server) SetNamespaces(namespaces map[string]string) error {
+	if err := s.federation.setNamespaces(namespaces); err != nil {
+		return err
+	}
+	return s.renderPage()
 }
 
 // Select returns the one registry that is meant by the value of a Warg-Registry
@@ -82,17 +104,23 @@ func (f *Federation) find(domain string, given bool) (target, error) {
 }
 
 // Hint returns the value of the Warg-Registry-Hint header for a log that our own
-// registry does not know. Only what the operator mapped is ever hinted, and only
+// registry does not know, or "". Only what the operator mapped is ever hinted, and only
 // replicas on this machine are asked, so that the name of a package that is not
-// published yet goes nowhere.
-func (f *Federation) Hint(ctx context.Context, log warg.LogID) (string, bool) {
-	for _, domain := range f.hinted {
-		name, ok := f.upstreams[domain].NameOf(ctx, log)
-		if ok && f.namespaces[name.Namespace()] == domain {
-			return api.Hint(name.Namespace(), domain), true
+// published yet goes nowhere. A log that an upstream has, whose name cannot be had now,
+// is an error: that nobody has it would not be true.
+func (f *Federation) Hint(ctx context.Context, log warg.LogID) (string, error) {
+	table := f.table.Load()
+	var unnamed error
+	for _, domain := range table.hinted {
+		name, err := f.upstreams[domain].NameOf(ctx, log)
+		switch {
+		case err == nil && table.domains[name.Namespace()] == domain:
+			return api.Hint(name.Namespace(), domain), nil
+		case err != nil && !errors.Is(err, &warg.Error{Kind: warg.KindLogNotFound}):
+			unnamed = fmt.Errorf("log `%s` is one of registry `%s`, and its name is not known here: %w", log, domain, err)
 		}
 	}
-	return "", false
+	return "", unnamed
 }
 
 // explain turns the answer that our own registry does not have a namespace into the
@@ -100,7 +128,7 @@ func (f *Federation) Hint(ctx context.Context, log warg.LogID) (string, bool) {
 // publisher is at the wrong door, not before a typing error.
 func (f *Federation) explain(err error, t target, name warg.PackageName) error {
 	ns := name.Namespace()
-	if _, mapped := f.namespaces[ns]; !mapped || t.upstream != nil || !errors.Is(err, &warg.Error{Kind: warg.KindNamespaceNotFound}) {
+	if _, mapped := f.table.Load().domains[ns]; !mapped || t.upstream != nil || !errors.Is(err, &warg.Error{Kind: warg.KindNamespaceNotFound}) {
 		return err
 	}
 	return &warg.Error{Kind: warg.KindNamespaceImported, ID: ns, Err: err}

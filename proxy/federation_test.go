@@ -191,6 +191,48 @@ func TestHints(t *testing.T) {
 	}
 }
 
+// TestUnnamedLogs: a log that an upstream has, whose name cannot be had now, is not one
+// that nobody has. A client that named our own registry is answered by that alone.
+func TestUnnamedLogs(t *testing.T) {
+	st := newSite(t)
+	log, err := warg.ParseLogID(otherLog)
+	if err != nil {
+		t.Fatal(err)
+	}
+	st.up.unnamed = map[warg.LogID]error{log: &warg.Error{Kind: warg.KindUnavailable, Message: "registry `up.example` cannot be reached", RetryAfter: 9}}
+	body := `{"logLength":3,"packages":{"` + otherLog + `":null}}`
+	r := st.post("/v1/fetch/logs", body)
+	if r.status != 503 || r.header.Get("Retry-After") != "9" || !strings.Contains(r.body, "up.example") {
+		t.Errorf("%d %s, retry after %q", r.status, r.body, r.header.Get("Retry-After"))
+	}
+	if r := st.post("/v1/fetch/logs", body, "Warg-Registry: own.example"); r.status != 404 {
+		t.Errorf("asked of us by name: %d %s", r.status, r.body)
+	}
+}
+
+// TestNamespacesChange: the table of namespaces can be replaced while the server runs,
+// by one that makes sense.
+func TestNamespacesChange(t *testing.T) {
+	st := newSite(t)
+	hint := func() string {
+		return st.post("/v1/fetch/logs", `{"logLength":3,"packages":{"`+upLog+`":null}}`).header.Get("Warg-Registry-Hint")
+	}
+	if err := st.s.SetNamespaces(map[string]string{"other": upDomain}); err != nil || hint() != "" {
+		t.Errorf("%v, hint %q", err, hint())
+	}
+	if page := st.get("/"); !strings.Contains(page.body, "other") {
+		t.Errorf("the page for people: %s", page.body)
+	}
+	for _, bad := range []map[string]string{{"wasi": "nobody.example"}, {"Wasi": upDomain}} {
+		if err := st.s.SetNamespaces(bad); err == nil {
+			t.Errorf("%v was accepted", bad)
+		}
+	}
+	if err := st.s.SetNamespaces(map[string]string{"wasi": upDomain}); err != nil || hint() != "wasi=up.example" {
+		t.Errorf("%v, hint %q", err, hint())
+	}
+}
+
 // TestNoFallThrough: what a named registry does not have is not looked for
 // elsewhere, in either direction.
 func TestNoFallThrough(t *testing.T) {

@@ -48,8 +48,7 @@ func (c *call) logs() error {
 	defer cancel()
 	page, err := c.registry.Logs(ctx, req)
 	if err != nil {
-		c.hint(ctx, err)
-		return err
+		return c.hint(ctx, err)
 	}
 	c.json(func(dst []byte) []byte { return api.AppendLogsPage(dst, page) })
 	return nil
@@ -57,19 +56,25 @@ func (c *call) logs() error {
 
 // hint tells a client that asked for a log we do not know which registry the
 // operator mapped the log's namespace to. A client that named a registry gets
-// none: its answer is that registry's, and final.
-func (c *call) hint(ctx context.Context, err error) {
+// none: its answer is that registry's, and final. It returns the error to answer with:
+// err, or that the log is another registry's which cannot be asked for its name now.
+func (c *call) hint(ctx context.Context, err error) error {
 	e, ok := errors.AsType[*warg.Error](err)
 	if !ok || e.Kind != warg.KindLogNotFound || c.named {
-		return
+		return err
 	}
-	log, err := warg.ParseLogID(e.ID)
-	if err != nil {
-		return
+	log, bad := warg.ParseLogID(e.ID)
+	if bad != nil {
+		return err
 	}
-	if hint, ok := c.s.federation.Hint(ctx, log); ok {
+	hint, unnamed := c.s.federation.Hint(ctx, log)
+	if unnamed != nil {
+		return unnamed
+	}
+	if hint != "" {
 		c.ctx.Response.Header.Set(api.HeaderHint, hint)
 	}
+	return err
 }
 
 // names answers OpNames.

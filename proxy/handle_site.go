@@ -74,26 +74,29 @@ func (c *call) index() error {
 	h := &c.ctx.Response.Header
 	h.Set("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
 	h.Set("X-Content-Type-Options", "nosniff")
-	c.write(c.row.Type, cacheNever, func(dst []byte) []byte { return append(dst, c.s.page...) })
+	c.write(c.row.Type, cacheNever, func(dst []byte) []byte { return append(dst, *c.s.page.Load()...) })
 	return nil
 }
 
 // renderPage makes the page for people.
-func renderPage(f *Federation, baseURL, version string) ([]byte, error) {
-	p := page{Domain: f.own.Domain(), BaseURL: baseURL, Version: version}
+func (s *Server) renderPage() error {
+	f := s.federation
+	p := page{Domain: f.own.Domain(), BaseURL: s.baseURL, Version: s.version}
 	for _, domain := range f.domains() {
 		p.Upstreams = append(p.Upstreams, pageUpstream{domain, f.namespacesOf(domain)})
 	}
 	var b bytes.Buffer
 	if err := pageTemplate().Execute(&b, p); err != nil {
-		return nil, fmt.Errorf("rendering the index page: %w", err)
+		return fmt.Errorf("rendering the index page: %w", err)
 	}
-	return b.Bytes(), nil
+	text := b.Bytes()
+	s.page.Store(&text)
+	return nil
 }
 
 // namespacesOf returns the namespaces that clients are hinted to domain for, sorted.
 func (f *Federation) namespacesOf(domain string) (names []string) {
-	for ns, d := range f.namespaces {
+	for ns, d := range f.table.Load().domains {
 		if d == domain {
 			names = append(names, ns)
 		}

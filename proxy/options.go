@@ -27,7 +27,11 @@ type Upstream interface {
 
 	// NameOf returns the name of a log that stands in the replicated ledger. It
 	// asks nobody whether an unknown log exists.
-	NameOf(ctx context.Context, log warg.LogID) (warg.PackageName, bool)
+	//
+	//	KindLogNotFound  the log is not there, or has no name
+	//
+	// Any other error means that it is there and its name cannot be had now.
+	NameOf(ctx context.Context, log warg.LogID) (warg.PackageName, error)
 }
 
 // Uploads takes content for records of other registries that are published through
@@ -45,7 +49,7 @@ type Uploads interface {
 type Options struct {
 	Own        Own
 	Upstreams  map[string]Upstream // by domain, the value of the Warg-Registry header
-	Namespaces map[string]string   // namespace -> domain of the upstream that clients are hinted to
+	Namespaces map[string]string   // namespace -> domain of the upstream that clients are hinted to; see also SetNamespaces
 	Uploads    Uploads             // where /v1/upload/… leads; nil: no capability holds
 
 	// BaseURL is what absolute URLs handed to clients begin with, for example

@@ -38,10 +38,10 @@ type Server struct {
 	uploads    Uploads
 	version    string
 
-	baseURL  string   // without a trailing slash
-	prefixes []string // "", and the path of the base URL if it has one
-	document []byte   // /openapi.json
-	page     []byte   // /
+	baseURL  string                 // without a trailing slash
+	prefixes []string               // "", and the path of the base URL if it has one
+	document []byte                 // /openapi.json
+	page     atomic.Pointer[[]byte] // /
 
 	router *router.Router
 	http   *fasthttp.Server
@@ -97,7 +97,7 @@ func New(o Options) (*Server, error) {
 	s.base, s.cancel = context.WithCancel(context.Background())
 	s.memory = newBodyMemory(s.limits.BodyMemory, budgetWait)
 	s.lanes = newLanes(federation)
-	if s.page, err = renderPage(federation, base, o.Version); err != nil {
+	if err := s.renderPage(); err != nil {
 		return nil, err
 	}
 	rows := endpoints()

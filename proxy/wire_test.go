@@ -53,8 +53,8 @@ func overWire(t *testing.T, m *wargtest.Memory, path, onBehalf string) *upstream
 // known is a memory registry in the place of a replica.
 type known struct{ *wargtest.Memory }
 
-func (known) NameOf(context.Context, warg.LogID) (warg.PackageName, bool) {
-	return warg.PackageName{}, false
+func (known) NameOf(_ context.Context, log warg.LogID) (warg.PackageName, error) {
+	return warg.PackageName{}, warg.NotFound(warg.KindLogNotFound, log)
 }
 
 // subjects are the ways to a registry through this server that must not make a

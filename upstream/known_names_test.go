@@ -25,10 +25,10 @@ func TestKnownLogsHaveNames(t *testing.T) {
 		}
 		w.tap.setDown(errors.New("gone"))
 		time.Sleep(time.Hour)
-		if name, ok := w.replica.NameOf(t.Context(), wargtest.Name("test:a").LogID()); !ok || name.String() != "test:a" {
-			t.Errorf("a log that is known has the name %v, %v", name, ok)
+		if name, err := w.replica.NameOf(t.Context(), wargtest.Name("test:a").LogID()); err != nil || name.String() != "test:a" {
+			t.Errorf("a log that is known has the name %v, %v", name, err)
 		}
-		if name, ok := w.replica.NameOf(t.Context(), wargtest.Name("test:b").LogID()); ok {
+		if name, err := w.replica.NameOf(t.Context(), wargtest.Name("test:b").LogID()); err == nil {
 			t.Errorf("a log that nobody asked for has the name %v", name)
 		}
 	})
@@ -50,8 +50,8 @@ func TestNoNameForKnownLog(t *testing.T) {
 		synctest.Wait()
 		w.tap.before = nil
 		time.Sleep(longestBackoff)
-		if name, ok := w.replica.NameOf(t.Context(), wargtest.Name("test:a").LogID()); !ok || name.String() != "test:a" {
-			t.Errorf("asked again: %v, %v", name, ok)
+		if name, err := w.replica.NameOf(t.Context(), wargtest.Name("test:a").LogID()); err != nil || name.String() != "test:a" {
+			t.Errorf("asked again: %v, %v", name, err)
 		}
 	})
 }

@@ -67,8 +67,8 @@ func TestReplicaNeverAsksAboutUnknownLogs(t *testing.T) {
 	if _, err := w.replica.Names(t.Context(), []warg.LogID{secret}); !errors.Is(err, &warg.Error{Kind: warg.KindLogNotFound}) {
 		t.Errorf("names: %v", err)
 	}
-	if _, ok := w.replica.NameOf(t.Context(), secret); ok {
-		t.Error("a name for an unknown id")
+	if name, err := w.replica.NameOf(t.Context(), secret); !errors.Is(err, &warg.Error{Kind: warg.KindLogNotFound}) {
+		t.Errorf("a name for an unknown id: %v, %v", name, err)
 	}
 	if _, err := w.replica.Record(t.Context(), secret, warg.RecordID{}); !errors.Is(err, &warg.Error{Kind: warg.KindLogNotFound}) {
 		t.Errorf("record: %v", err)
@@ -83,15 +83,43 @@ func TestReplicaNameOf(t *testing.T) {
 	w.publish("test:a", "1.0.0")
 	id := wargtest.Name("test:a").LogID()
 	for range 3 {
-		if name, ok := w.replica.NameOf(t.Context(), id); !ok || name.String() != "test:a" {
-			t.Fatalf("name of a known id: %v %v", name, ok)
+		if name, err := w.replica.NameOf(t.Context(), id); err != nil || name.String() != "test:a" {
+			t.Fatalf("name of a known id: %v %v", name, err)
 		}
 	}
 	if n := w.tap.count("names"); n != 1 {
 		t.Errorf("upstream was asked for the name %d times", n)
 	}
-	if _, ok := w.replica.NameOf(t.Context(), warg.OperatorLogID); ok {
-		t.Error("the operator log has a name")
+	if name, err := w.replica.NameOf(t.Context(), warg.OperatorLogID); err == nil {
+		t.Errorf("the operator log has a name: %v", name)
+	}
+}
+
+// TestReplicaNameOfUnread: of a log that is in the ledger and that nobody asked for,
+// while upstream is away, nobody may believe that it does not exist. One that upstream
+// gives no name is nobody's to point to.
+func TestReplicaNameOfUnread(t *testing.T) {
+	w := newWorld(t)
+	w.publish("test:a", "1.0.0")
+	w.publish("test:b", "1.0.0")
+	w.refresh()
+	a, b := wargtest.Name("test:a").LogID(), wargtest.Name("test:b").LogID()
+	w.tap.names = func(_ []warg.LogID, names []warg.PackageName) { clear(names) }
+	if name, err := w.replica.NameOf(t.Context(), a); !errors.Is(err, &warg.Error{Kind: warg.KindLogNotFound}) {
+		t.Errorf("without a name: %v, %v", name, err)
+	}
+	w.tap.setDown(&warg.Error{Kind: warg.KindUnavailable, Message: "down"})
+	for range 2 {
+		_, err := w.replica.NameOf(t.Context(), b)
+		if e, ok := asWarg(err); !ok || e.Kind != warg.KindUnavailable || ClassOf(err) != ClassNone {
+			t.Errorf("while upstream is away: %v", err)
+		}
+	}
+	w.tap.setDown(nil)
+	w.tap.names = nil
+	w.clock.advance(longestBackoff)
+	if name, err := w.replica.NameOf(t.Context(), b); err != nil || name.String() != "test:b" {
+		t.Errorf("when it is back: %v, %v", name, err)
 	}
 }
 

@@ -59,7 +59,12 @@ func (r *Replica) namesAt(ctx context.Context, v *view, ids []warg.LogID) ([]war
 // NameOf returns the name of a log that stands in upstream's ledger. An id that
 // does not is never sent to upstream: it may be a package of our own that nobody
 // else is to know of. A ledger that is too old is refreshed first.
-func (r *Replica) NameOf(ctx context.Context, id warg.LogID) (warg.PackageName, bool) {
+//
+//	KindLogNotFound      the log is not in the ledger, or upstream gives it no name
+//	KindUnavailable      it is, its name is not known here, and upstream cannot be asked
+//	KindUpstreamTimeout  likewise
+func (r *Replica) NameOf(ctx context.Context, id warg.LogID) (warg.PackageName, error) {
+	unknown := warg.NotFound(warg.KindLogNotFound, id)
 	v := r.view.Load()
 	known := false
 	if v != nil {
@@ -68,17 +73,20 @@ func (r *Replica) NameOf(ctx context.Context, id warg.LogID) (warg.PackageName, 
 	if !known {
 		var err error
 		if v, err = r.fresh(ctx); err != nil {
-			return warg.PackageName{}, false
+			return warg.PackageName{}, unknown // as far as anybody knows here
 		}
 		if known, err = r.inLedger(v, id); err != nil || !known {
-			return warg.PackageName{}, false
+			return warg.PackageName{}, unknown
 		}
 	}
 	names, err := r.Names(ctx, []warg.LogID{id})
-	if err != nil || names[0].IsZero() {
-		return warg.PackageName{}, false
+	switch {
+	case err == nil && !names[0].IsZero():
+		return names[0], nil
+	case ClassOf(err) == ClassNone && (errors.Is(err, &warg.Error{Kind: warg.KindUnavailable}) || errors.Is(err, &warg.Error{Kind: warg.KindUpstreamTimeout})):
+		return warg.PackageName{}, err
 	}
-	return names[0], true
+	return warg.PackageName{}, unknown
 }
 
 // inLedger reports whether a log has a record at the view.

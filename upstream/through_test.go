@@ -131,12 +131,20 @@ func TestPublishThrough(t *testing.T) {
 	if err := y.replica.UploadTo(t.Context(), target, &trickle{bytes.NewReader(content)}); err != nil {
 		t.Fatal(err)
 	}
+	f, err := y.replica.Open(t.Context(), warg.Sum(content))
+	if err != nil {
+		t.Fatalf("what was uploaded: %v", err)
+	}
+	if got, err := io.ReadAll(f); err != nil || !bytes.Equal(got, content) || y.tap.count("content") != 0 {
+		t.Errorf("what was uploaded: %d bytes, %v; asked for %d times", len(got), err, y.tap.count("content"))
+	}
+	f.Close()
 	h := y.http.header(api.OpUpload)
 	if h.Get("Authorization") != "" || y.http.length(api.OpUpload) != int64(len(content)) {
 		t.Errorf("uploaded %d bytes with %v", y.http.length(api.OpUpload), h)
 	}
 	asked := y.http.count(api.OpRecord)
-	status, err := y.replica.Record(t.Context(), req.LogID, status.RecordID)
+	status, err = y.replica.Record(t.Context(), req.LogID, status.RecordID)
 	if err != nil || status.State != warg.StatePublished || status.Index != 1 {
 		t.Fatalf("state %+v, %v", status, err)
 	}

@@ -81,7 +81,19 @@ func (r *Replica) pass(ctx context.Context, t UploadTarget, body io.Reader) erro
 	if ClassOf(err) != ClassNone {
 		r.note("uploading content "+t.Digest.String(), err)
 	}
+	if err == nil {
+		r.keepUploaded(ctx, t.Digest, io.NewSectionReader(f, 0, size))
+	}
 	return err
+}
+
+// keepUploaded keeps content that the registry took, so that whoever downloads it next
+// does not have to wait for it to come back. It has its digest. What cannot be kept is
+// fetched like any other.
+func (r *Replica) keepUploaded(ctx context.Context, digest warg.Digest, body io.Reader) {
+	if err := r.o.Store.PutContent(ctx, digest, body, r.o.MaxContent); err != nil {
+		r.o.Log.Debug("uploaded content is not kept", "upstream", r.o.Domain, "digest", digest.String(), "error", err)
+	}
 }
 
 // receive keeps a body in a temporary file that vanishes when it is closed.

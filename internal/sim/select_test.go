@@ -62,7 +62,7 @@ func (s *stranger) someName(r *rand.Rand) (name warg.PackageName, known bool) {
 
 // hint: nobody is sent elsewhere for a name that nobody knows.
 func (s *stranger) hint(ctx context.Context, l *life, name warg.PackageName) {
-	if hint, ok := l.fed.Hint(ctx, name.LogID()); ok {
+	if hint, _ := l.fed.Hint(ctx, name.LogID()); hint != "" {
 		s.wrong("users of %s are sent to %s", name, hint)
 	}
 }
