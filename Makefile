@@ -82,7 +82,7 @@ crash: bin/crash bin/entrepot-failpoints
 ## crash-root: what needs root: full disks, power cuts, errors of the kernel
 .PHONY: crash-root
 crash-root: bin/crash bin/entrepot-failpoints
-	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),full)
+	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),full power kernel)
 
 .PHONY: bin/crash bin/entrepot-failpoints
 bin/crash:

@@ -45,11 +45,13 @@ type kind struct {
 
 // suites returns all suites by name. Their order is that of the run of all.
 func suites() ([]string, map[string]kind) {
-	return []string{"kill", "flip", "twice", "full"}, map[string]kind{
-		"kill":  {points: 120, run: runKill},
-		"flip":  {points: 500, run: runFlip},
-		"twice": {points: 24, run: runTwice},
-		"full":  {points: 12, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runFull},
+	return []string{"kill", "flip", "twice", "full", "power", "kernel"}, map[string]kind{
+		"kill":   {points: 120, run: runKill},
+		"flip":   {points: 500, run: runFlip},
+		"twice":  {points: 24, run: runTwice},
+		"full":   {points: 12, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runFull},
+		"power":  {points: 60, root: true, tools: []string{"mount", "umount", "mkfs.ext4", "mkfs.btrfs"}, run: runPower},
+		"kernel": {points: 60, root: true, tools: []string{"strace"}, run: runKernel},
 	}
 }
 
