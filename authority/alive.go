@@ -39,7 +39,7 @@ func (a *Authority) Alive(ctx context.Context) error {
 	return nil
 }
 
-// comesRound waits until the sequencer has ended a turn.
+// comesRound waits until the sequencer has ended a turn, or something within one.
 func (a *Authority) comesRound(ctx context.Context) error {
 	tick := time.NewTicker(alivePoll)
 	defer tick.Stop()

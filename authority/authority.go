@@ -46,7 +46,7 @@ type Authority struct {
 	view  atomic.Pointer[warg.View] // what readers see; nil before the first checkpoint
 	fence atomic.Pointer[Fence]     // nil = not fenced
 
-	turns atomic.Uint64 // of the sequencer
+	turns atomic.Uint64 // of the sequencer, and what it did within one: grows as long as it is alive
 
 	wake  chan struct{} // buffered: there is something for the sequencer
 	stop  chan struct{} // closed by Close

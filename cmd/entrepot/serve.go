@@ -200,6 +200,9 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 	}
 	defer func() {
 		if err != nil {
+			if o.serve && s.audit != nil {
+				_ = s.audit.Record(audit.Event{Kind: audit.Stopped, Reason: err.Error()})
+			}
 			err = errors.Join(err, s.close())
 		}
 	}()

@@ -105,7 +105,7 @@ func Number(n uint64) *uint64 { return &n }
 // Bounds of a line, in bytes. What registries and publishers chose is cut.
 const (
 	maxText = 1 << 10
-	maxLine = 32 << 10
+	maxLine = 128 << 10
 )
 
 // bounded returns the event with texts that are not longer than maxText.

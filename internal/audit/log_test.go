@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"reflect"
 	"strings"
 	"syscall"
 	"testing"
@@ -128,7 +129,15 @@ func TestTextsAreBounded(t *testing.T) {
 	for _, text := range []string{strings.Repeat("é\x00<", 1<<16), "\xff\xfe", "\n\r\u2028", `","n":9,"`} {
 		must(t, l.Record(Event{Kind: Refused, Upstream: text, Doing: text, Reason: text, Class: text, Evidence: text, About: text, Entries: text}))
 	}
-	if r := sound(t, m); r.Lines != 4 {
+	worst := Event{Kind: Refused, Index: Number(1 << 63), Length: Number(1 << 63), Records: 1 << 63, Times: 1 << 63, Line: 1 << 63, Recovered: true}
+	fields := reflect.ValueOf(&worst).Elem()
+	for i := range fields.NumField() {
+		if f := fields.Field(i); f.Kind() == reflect.String && f.String() == "" {
+			f.SetString(strings.Repeat("\x00", 1<<16))
+		}
+	}
+	must(t, l.Record(worst))
+	if r := sound(t, m); r.Lines != 5 {
 		t.Errorf("report %+v", r)
 	}
 }
