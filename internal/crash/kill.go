@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"slices"
 	"sync"
@@ -92,7 +93,9 @@ func killPlan(rng *rand.Rand, life, i int) crashPoint {
 	switch chance := rng.IntN(share); {
 	case chance < 45:
 		return crashPoint{word: "named", step: step, action: fmt.Sprintf("%d:kill", count)}
-	case chance < 60:
+	case chance < 50:
+		return crashPoint{word: "panic", step: step, action: fmt.Sprintf("%d:panic", count)}
+	case chance < 62:
 		action := []string{"error", "error-but-persisted"}[rng.IntN(2)]
 		return crashPoint{word: "error", step: step, action: fmt.Sprintf("%d:%s", count, action)}
 	case chance < 65: // killed while a step takes long
@@ -116,7 +119,10 @@ func runKill(ctx context.Context, s *suite) error {
 				return fmt.Errorf("point %d, %v: %w", i, p, err)
 			}
 		}
-		return l.end(ctx)
+		if err := l.end(ctx); err != nil {
+			return err
+		}
+		return os.RemoveAll(l.launch.data)
 	})
 	if err == nil && s.points >= 3*len(laterSteps()) {
 		err = s.reached()
@@ -221,6 +227,10 @@ func (s *suite) met(srv *server, p crashPoint) string {
 func (p crashPoint) ended(s *server) error {
 	const ioError = 74
 	switch status := s.status(); {
+	case p.word == "panic" && status > 0:
+		return nil
+	case p.word == "panic" && s.stopped && status == -int(syscall.SIGKILL):
+		return nil // the step did not come, or one request paid for it
 	case s.panicked():
 		return fmt.Errorf("the server panicked:\n%s", s.tail())
 	case status == -int(syscall.SIGKILL):
@@ -253,7 +263,7 @@ func (l *life) load(ctx context.Context, s *server, p crashPoint) error {
 	failed := make(chan error, killAuthors+2)
 	var people sync.WaitGroup
 	for _, a := range l.authors {
-		people.Go(func() { failed <- a.work(ctx, s.url) })
+		people.Go(func() { failed <- l.author(ctx, s, a, p) })
 	}
 	people.Go(func() { failed <- l.defineAll(ctx, s) })
 	people.Go(func() {
@@ -272,7 +282,10 @@ func (l *life) load(ctx context.Context, s *server, p crashPoint) error {
 			waiting = false
 		case <-timer.C:
 			s.stopped = true
-			err = s.signal(syscall.SIGKILL)
+			if p.word == "panic" {
+				err = l.alive(ctx, s)
+			}
+			err = errors.Join(err, s.signal(syscall.SIGKILL))
 			waiting = false
 		case e := <-failed:
 			err = errors.Join(err, l.unexpected(e, p))
@@ -289,6 +302,36 @@ func (l *life) load(ctx context.Context, s *server, p crashPoint) error {
 	return err
 }
 
+// author lets an author work. Where somebody's request may panic it is tried again: the
+// others' must go on.
+func (l *life) author(ctx context.Context, s *server, a *author, p crashPoint) error {
+	for {
+		err := a.work(ctx, s.url)
+		var status *statusError
+		if p.word != "panic" || !errors.As(err, &status) || status.code < http.StatusInternalServerError {
+			return err
+		}
+		if err := pause(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+}
+
+// alive demands that a server that outlived a panic is not just there: something is
+// acknowledged, or it ends by itself.
+func (l *life) alive(ctx context.Context, s *server) error {
+	before := l.watch.Promises()
+	for deadline := time.Now().Add(stopWithin); time.Now().Before(deadline); {
+		if l.watch.Promises() > before || !s.running() {
+			return nil
+		}
+		if err := pause(ctx, lookEvery); err != nil {
+			return err
+		}
+	}
+	return errors.New("it neither ends nor works any more")
+}
+
 // unexpected returns an error of somebody at work, unless it comes from the end of the
 // server or of the work.
 func (l *life) unexpected(err error, p crashPoint) error {
@@ -296,7 +339,7 @@ func (l *life) unexpected(err error, p crashPoint) error {
 	switch {
 	case err == nil, errors.Is(err, errGone), errors.Is(err, context.Canceled):
 		return nil
-	case errors.As(err, &status) && p.word == "error" && status.code >= http.StatusInternalServerError:
+	case errors.As(err, &status) && (p.word == "error" || p.word == "panic") && status.code >= http.StatusInternalServerError:
 		return nil // it says so before it ends
 	}
 	return err
