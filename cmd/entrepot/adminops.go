@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/entrepot/entrepot/authority"
@@ -16,7 +17,7 @@ import (
 
 // admin returns what the admin listener offers of the site.
 func (s *site) admin() proxy.Admin {
-	log := operatorLog{s.authority, s.audit}
+	log := operatorLog{s.authority, s.audit, s}
 	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Archives: archives{s}, Status: s.status, Counts: s.counts()}
 }
 
@@ -25,6 +26,7 @@ func (s *site) admin() proxy.Admin {
 type operatorLog struct {
 	a     *authority.Authority
 	audit *audit.Log
+	site  *site
 }
 
 var (
@@ -33,11 +35,33 @@ var (
 )
 
 func (o operatorLog) DefineNamespace(ctx context.Context, namespace string) error {
+	if err := o.site.mayBecome(namespace, ""); err != nil {
+		return err
+	}
 	return audited(o.audit, "namespace define", namespace, func() error { return o.a.DefineNamespace(ctx, namespace) })
 }
 
 func (o operatorLog) ImportNamespace(ctx context.Context, namespace, domain string) error {
-	return audited(o.audit, "namespace import", namespace+" "+domain, func() error { return o.a.ImportNamespace(ctx, namespace, domain) })
+	if err := o.site.mayBecome(namespace, domain); err != nil {
+		return err
+	}
+	err := audited(o.audit, "namespace import", namespace+" "+domain, func() error { return o.a.ImportNamespace(ctx, namespace, domain) })
+	if err == nil && o.site.server != nil {
+		err = o.site.server.SetNamespaces(o.site.namespaceTable())
+	}
+	return err
+}
+
+// mayBecome fails if the configuration gives a namespace to another registry than the
+// operator log is to: the next start would be refused, and an operator log cannot be
+// taken back. Our own registry is "".
+func (s *site) mayBecome(namespace, domain string) error {
+	for _, u := range s.conf.Upstreams {
+		if slices.Contains(u.Namespaces, namespace) && u.Domain != domain {
+			return warg.Errorf(warg.KindConflict, "the configuration gives namespace `%s` to `%s`; take it out of its namespaces first", namespace, u.Domain)
+		}
+	}
+	return nil
 }
 
 func (o operatorLog) Namespaces(context.Context) ([]proxy.Namespace, error) {

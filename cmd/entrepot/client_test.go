@@ -308,6 +308,38 @@ func TestWrongContent(t *testing.T) {
 	}
 }
 
+// forgetful lacks the content of a release that its log lists.
+type forgetful struct {
+	proxy.Own
+	lacks warg.Digest
+}
+
+func (f forgetful) Stat(ctx context.Context, d warg.Digest) (warg.ContentInfo, error) {
+	if d == f.lacks {
+		return warg.ContentInfo{}, warg.NotFound(warg.KindContentNotFound, d)
+	}
+	return f.Own.Stat(ctx, d)
+}
+
+// A release whose content cannot be had is not passed over in silence; an older one is
+// named, if it would do, and can be had.
+func TestMissingContent(t *testing.T) {
+	m := wargtest.NewMemory(wargtest.MemoryOptions())
+	p := wargtest.NewPackage("test:tool")
+	released(t, m, p, "1.0.0", "one", true)
+	released(t, m, p, "2.0.0", "two", false)
+	url := served(t, forgetful{m, warg.Sum(wargtest.Component("two"))}, nil)
+	u := newPerson(t)
+	for wanted, instead := range map[string]string{"test:tool": "ask for `test:tool@1.0.0`", "test:tool@^2": ""} {
+		r := u.run(t, "download", "--registry", url, wanted)
+		if r.code != exitFailed || !strings.Contains(r.stderr, "lists this release, but does not have its content") ||
+			!strings.Contains(r.stderr, instead) || instead == "" && strings.Contains(r.stderr, "ask for") {
+			t.Errorf("%s: %+v", wanted, r)
+		}
+	}
+	u.ok(t, "download", "--registry", url, "test:tool@1.0.0")
+}
+
 // The first sight of an operator key is shown; a pinned one needs no words.
 func TestFirstSight(t *testing.T) {
 	m := wargtest.NewMemory(wargtest.MemoryOptions())

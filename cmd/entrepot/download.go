@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -60,13 +61,32 @@ func (c downloadCmd) Run(ctx context.Context, p *process) error {
 	b := byteProgress{p: p, what: c.Package}
 	size, err := s.Download(ctx, digest, p.path(file), b.tell)
 	b.bar.done()
+	if errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
+		err = exitf(exitFailed, "the registry lists this release, but does not have its content: %w", err)
+	}
 	if err != nil {
-		return fmt.Errorf("downloading `%s` %s: %w", w.name, chosen.Version, err)
+		return fmt.Errorf("downloading `%s` %s: %w%s", w.name, chosen.Version, err, w.instead(snap.Packages[0].State, chosen))
 	}
 	result := downloaded{w.name.String(), chosen.Version.String(), digest.String(), size, file}
 	return p.print(c.jsonFlag, result, func(w io.Writer) {
 		fmt.Fprintf(w, "downloaded %s@%s to %s\n", result.Package, result.Version, result.File)
 	})
+}
+
+// instead names the newest other release that would do. It is never taken by itself:
+// whoever keeps content back would decide which release people use.
+func (w wanted) instead(state *pkglog.State, failed pkglog.ReleaseState) string {
+	var others []pkglog.ReleaseState
+	for _, r := range state.Releases() {
+		if r.Version.Compare(failed.Version) != 0 {
+			others = append(others, r)
+		}
+	}
+	best, ok := pkglog.Select(others, w.want)
+	if !ok {
+		return ""
+	}
+	return fmt.Sprintf("; if an older release will do, ask for `%s@%s`", w.name, best.Version)
 }
 
 // choose returns the release to download. If none will do, the error says why.

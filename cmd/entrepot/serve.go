@@ -94,6 +94,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	if err != nil {
 		return exitf(exitConfig, "%w", err)
 	}
+	s.server = server
 	admin, err := listenAdmin(adminAddress(conf))
 	if err != nil {
 		return fmt.Errorf("listening for admin calls: %w", err)
@@ -178,6 +179,7 @@ type site struct {
 	stores    map[string]*cache.Registry // what the replicas keep
 	uploads   *uploads.Book              // addresses for content of other registries, nil if there are none
 	keepers   map[string]*adopt.Keeper   // of namespaces that are adopted, by upstream
+	server    *proxy.Server              // nil for commands
 	mirrors   *mirrors
 	health    *health
 	closers   []func() error // in the order in which things were opened

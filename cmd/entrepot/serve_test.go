@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/proxy"
+	"github.com/entrepot/entrepot/warg/wargtest"
 )
 
 // logText is what a server writes, readable while it does. seen is closed at the
@@ -410,5 +412,48 @@ func TestLongSocketPath(t *testing.T) {
 	u.serve(t, "--listen", "127.0.0.1:0", "--data", long)
 	if out := u.ok(t, "namespace", "list", "--data", long); !strings.Contains(out, "local") {
 		t.Errorf("got %q", out)
+	}
+}
+
+// TestHintsFollowImports: clients are sent to the registry of a namespace from the
+// moment on that it is imported; and nothing is imported that the configuration gives to
+// somebody else.
+func TestHintsFollowImports(t *testing.T) {
+	_, front := behind(t, "")
+	text := front.read(t, "entrepot.toml")
+	front.write(t, "entrepot.toml", strings.Replace(text, `namespaces = ["local"]`, `namespaces = ["given"]`, 1))
+	home := front.serve(t)
+	front.ok(t, "mirror", "sync")
+	log := wargtest.Name("local:tool").LogID()
+	hint := func() string {
+		t.Helper()
+		body := fmt.Sprintf(`{"logLength":1,"packages":{%q:null}}`, log.String())
+		r, err := http.Post(home.url+"/v1/fetch/logs", "application/json", strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Body.Close()
+		if r.StatusCode != http.StatusNotFound {
+			t.Errorf("status %d", r.StatusCode)
+		}
+		return r.Header.Get("Warg-Registry-Hint")
+	}
+	if h := hint(); h != "" {
+		t.Errorf("before: %q", h)
+	}
+	front.ok(t, "namespace", "import", "local", "up.example")
+	if h := hint(); h != "local=up.example" {
+		t.Errorf("after the import: %q", h)
+	}
+	for _, args := range [][]string{{"namespace", "define", "given"}, {"namespace", "import", "given", "elsewhere.example"}} {
+		if r := front.run(t, args...); r.code != exitFailed || !strings.Contains(r.stderr, "the configuration gives namespace `given` to `up.example`") {
+			t.Errorf("%v: %+v", args, r)
+		}
+	}
+	front.ok(t, "namespace", "import", "given", "up.example")
+	home.end(t)
+	home = front.serve(t)
+	if h := hint(); h != "local=up.example" {
+		t.Errorf("after a restart: %q", h)
 	}
 }
