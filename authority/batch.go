@@ -214,6 +214,9 @@ func (a *Authority) compute(b *batch) error {
 		}
 		return fmt.Errorf("computing roots: %w", err)
 	}
+	if err := a.compareWithMap(u, b.items); err != nil {
+		return err
+	}
 	edge := a.journal.Edge()
 	if h := u.Head(); h.LogRoot != edge.Root() || h.Length != edge.Len() {
 		return fmt.Errorf("index and journal disagree about the log: root %s of length %d, root %s of length %d",

@@ -55,6 +55,24 @@ func (t *Tree) proveInclusion(s *state, length uint64, indexes []uint64) (p warg
 	return p, err
 }
 
+// Extends reports whether the map that the update builds on says of a log what whoever
+// made the update believes: that its latest record is prev, or, if prev is nil, that
+// there is no such log. The nodes that this rests on are those from which Prepare has
+// recomputed the old root.
+func (u *Update) Extends(log warg.LogID, prev *warg.RecordID) (bool, error) {
+	m := u.base.nodes.From(&recentPatches{tree: u.tree})
+	_, found, err := m.Prove(vmap.PathOf(log[:]))
+	switch {
+	case errors.Is(err, vmap.ErrNotInMap):
+		return prev == nil, nil
+	case errors.Is(err, vmap.ErrCorrupt):
+		return false, fmt.Errorf("%w: log %s: %w", ErrIndexCorrupt, log, err)
+	case err != nil:
+		return false, err
+	}
+	return prev != nil && found == vmap.LeafHash(warg.Leaf{LogID: log, RecordID: *prev}.MapValue()), nil
+}
+
 // proveLog makes a bundle about the log at a length that s has.
 func (t *Tree) proveLog(s *state, length uint64, consistent, included []uint64) ([]byte, error) {
 	b, err := vlog.BuildBundle(&nodes{tree: t, state: s}, length, consistent, included)
