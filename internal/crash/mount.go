@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -46,8 +47,20 @@ func tool(name string, args ...string) error {
 	return nil
 }
 
-// unmount unmounts, and lets go of the loop device with it.
-func (v volume) unmount() error { return tool("umount", v.path) }
+// unmount unmounts, and lets go of the loop device with it. Who used the volume may be
+// about to end.
+func (v volume) unmount() error {
+	const tries = 100
+	for range tries {
+		if tool("umount", v.path) == nil {
+			return nil
+		}
+		time.Sleep(unmountPoll)
+	}
+	return tool("umount", v.path)
+}
+
+const unmountPoll = 50 * time.Millisecond
 
 // clear is for the end, however it comes: nothing stays mounted.
 func (v volume) clear() { _ = unix.Unmount(v.path, unix.MNT_DETACH) }

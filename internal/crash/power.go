@@ -27,12 +27,18 @@ const (
 	powerEvery = 50 * time.Millisecond
 	powerLife  = 30 // images of one disk
 	powerBirth = 5  // of them while the registry is made
+
+	powerControlImages = 12
 )
+
+// syncCalls are the system calls that make something durable.
+const syncCalls = "fsync,fdatasync,sync_file_range,syncfs,msync"
 
 // outage is a picture of the disk, and of what was known when it was taken.
 type outage struct {
 	image string
 	book  string // copy of the observer's book
+	known int    // promises that stand in it, at least
 }
 
 func runPower(ctx context.Context, s *suite) error {
@@ -46,6 +52,9 @@ func runPower(ctx context.Context, s *suite) error {
 		return err
 	}
 	defer v.clear()
+	if err := s.powerControl(ctx, host); err != nil {
+		return err
+	}
 	err = s.lives(ctx, powerLife, func(ctx context.Context, n, points int) error {
 		p := &power{s: s, dir: filepath.Join(host, fmt.Sprint(n))}
 		if err := os.Mkdir(p.dir, 0o700); err != nil {
@@ -65,11 +74,31 @@ func runPower(ctx context.Context, s *suite) error {
 	return errors.Join(err, v.unmount())
 }
 
+// powerControl proves that the suite can fail: a registry whose syncs do nothing must
+// lose what it promised. strace makes them so.
+func (s *suite) powerControl(ctx context.Context, host string) error {
+	p := &power{s: s, dir: filepath.Join(host, "control"), forgets: true}
+	if err := os.Mkdir(p.dir, 0o700); err != nil {
+		return err
+	}
+	if err := p.live(ctx, powerControlImages); err != nil {
+		return fmt.Errorf("without syncs: %w", err)
+	}
+	o := p.taken[len(p.taken)-1]
+	trial := &power{s: &suite{bin: s.bin, seed: s.seed, counts: map[string]int{}}, dir: p.dir, taken: p.taken}
+	if err := trial.judge(ctx, o); err == nil {
+		return errors.New("a registry whose syncs do nothing lost nothing: the pictures of the disk prove nothing")
+	}
+	return os.RemoveAll(p.dir)
+}
+
 // power is a disk, and the pictures that were taken of it.
 type power struct {
 	s     *suite
 	dir   string // on the file system that holds the images
 	taken []outage
+
+	forgets bool // the registry's syncs do nothing
 }
 
 // live lets a registry work on the disk, from its first start on, and takes pictures.
@@ -88,7 +117,11 @@ func (p *power) live(ctx context.Context, points int) error {
 		return err
 	}
 	defer func() { p.s.acknowledged(watch.Promises()); _ = watch.Close() }()
-	s, err := (launch{bin: p.s.bin, data: filepath.Join(mounted, "data"), log: filepath.Join(p.dir, "live.log")}).start()
+	l := launch{bin: p.s.bin, data: filepath.Join(mounted, "data"), log: filepath.Join(p.dir, "live.log")}
+	if p.forgets {
+		l.under = []string{"strace", "-f", "-o", "/dev/null", "-e", "trace=" + syncCalls, "-e", "inject=" + syncCalls + ":retval=0"}
+	}
+	s, err := l.start()
 	if err != nil {
 		return err
 	}
@@ -98,7 +131,7 @@ func (p *power) live(ctx context.Context, points int) error {
 	var people sync.WaitGroup
 	failed := make(chan error, killAuthors+1)
 	for len(p.taken) < powerBirth { // while it makes its registry
-		if err := errors.Join(pause(ctx, powerEvery/4), p.picture(image)); err != nil {
+		if err := errors.Join(pause(ctx, powerEvery/4), p.picture(image, watch.Promises())); err != nil {
 			return err
 		}
 	}
@@ -116,13 +149,13 @@ func (p *power) live(ctx context.Context, points int) error {
 			}
 		})
 	}
-	for len(p.taken) < points && err == nil {
+	for err == nil && (len(p.taken) < points || p.forgets && p.taken[len(p.taken)-1].known == 0) {
 		select {
 		case err = <-failed:
 		case <-ctx.Done():
 			err = ctx.Err()
 		case <-time.After(powerEvery):
-			err = p.picture(image)
+			err = p.picture(image, watch.Promises())
 		}
 	}
 	cancel()
@@ -142,8 +175,8 @@ func (p *power) work(ctx context.Context, s *server, watch *observer.Observer, n
 
 // picture copies the book and then the image, at one moment each: what stands in the
 // book was promised before.
-func (p *power) picture(image string) error {
-	o := outage{image: fmt.Sprintf("%s.%d", image, len(p.taken)), book: fmt.Sprintf("%s/book.%d", p.dir, len(p.taken))}
+func (p *power) picture(image string, known int) error {
+	o := outage{image: fmt.Sprintf("%s.%d", image, len(p.taken)), book: fmt.Sprintf("%s/book.%d", p.dir, len(p.taken)), known: known}
 	if err := errors.Join(reflink(filepath.Join(p.dir, "book"), o.book), reflink(image, o.image)); err != nil {
 		return err
 	}

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -43,7 +44,8 @@ type launch struct {
 	env  []string // beside PATH and HOME
 	log  string   // file; "" = data + ".log"
 
-	joins bool // another one may serve the same folder already
+	under []string // a program that runs it, with its arguments
+	joins bool     // another one may serve the same folder already
 }
 
 // forget removes the address that the last server of a folder left: somebody else may
@@ -74,7 +76,8 @@ func (l launch) start() (*server, error) {
 		return nil, err
 	}
 	s := &server{data: l.data, log: log, from: end, done: make(chan struct{})}
-	s.cmd = exec.Command(l.bin, append([]string{"serve", "--data", l.data, "--listen", "127.0.0.1:0"}, l.args...)...)
+	argv := slices.Concat(l.under, []string{l.bin, "serve", "--data", l.data, "--listen", "127.0.0.1:0"}, l.args)
+	s.cmd = exec.Command(argv[0], argv[1:]...)
 	s.cmd.Dir = filepath.Dir(l.log)
 	s.cmd.Env = append([]string{"PATH=/usr/bin:/bin", "HOME=" + s.cmd.Dir}, l.env...)
 	s.cmd.Stderr = log
@@ -135,7 +138,11 @@ func (s *server) running() bool {
 // signal sends a signal and waits for the end.
 func (s *server) signal(sig syscall.Signal) error {
 	if s.running() {
-		if err := s.cmd.Process.Signal(sig); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		to := s.cmd.Process.Pid
+		if sig == syscall.SIGKILL {
+			to = -to // what runs it as well
+		}
+		if err := syscall.Kill(to, sig); err != nil && !errors.Is(err, syscall.ESRCH) {
 			return err
 		}
 	}

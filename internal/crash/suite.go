@@ -50,7 +50,7 @@ func suites() ([]string, map[string]kind) {
 		"flip":   {points: 500, run: runFlip},
 		"twice":  {points: 24, run: runTwice},
 		"full":   {points: 12, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runFull},
-		"power":  {points: 60, root: true, tools: []string{"mount", "umount", "mkfs.ext4", "mkfs.btrfs"}, run: runPower},
+		"power":  {points: 60, root: true, tools: []string{"mount", "umount", "mkfs.ext4", "mkfs.btrfs", "strace"}, run: runPower},
 		"kernel": {points: 60, root: true, tools: []string{"strace"}, run: runKernel},
 	}
 }
