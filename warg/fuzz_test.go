@@ -43,6 +43,49 @@ func FuzzDigest(f *testing.F) {
 	fuzzText(f, "hash", ParseDigest)
 }
 
+// FuzzID: the ids of logs and of records are digests, and print as they were.
+func FuzzID(f *testing.F) {
+	f.Add(LogID(Sum(nil)).String())
+	f.Add("sha256:00")
+	f.Fuzz(func(t *testing.T, s string) {
+		log, err := ParseLogID(s)
+		id, idErr := ParseRecordID(s)
+		d, digestErr := ParseDigest(s)
+		if (err == nil) != (digestErr == nil) || (idErr == nil) != (digestErr == nil) {
+			t.Fatalf("%q: %v, %v, %v", s, err, idErr, digestErr)
+		}
+		if err == nil && (log.String() != s || id.String() != s || Digest(log) != d || Digest(id) != d) {
+			t.Errorf("%q prints as %s and %s", s, log, id)
+		}
+	})
+}
+
+// FuzzCheckpoint: two checkpoints that differ are signed as different bytes, and one
+// opens only with what was signed.
+func FuzzCheckpoint(f *testing.F) {
+	key, err := ParsePrivateKey("ecdsa-p256:I+UlDo0HxyBBFeelhPPWmD+LnklOpqZDkrFP5VduASk=")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(uint64(1), uint64(1_700_000_000), []byte("log"), []byte("map"), uint64(2), uint64(1_700_000_000))
+	f.Add(uint64(0), uint64(0), []byte{}, []byte{}, uint64(0), uint64(1))
+	f.Fuzz(func(t *testing.T, length, at uint64, logRoot, mapRoot []byte, otherLength, otherAt uint64) {
+		c := Checkpoint{LogLength: length, LogRoot: Sum(logRoot), MapRoot: Sum(mapRoot), Timestamp: at}
+		o := Checkpoint{LogLength: otherLength, LogRoot: Sum(mapRoot), MapRoot: Sum(logRoot), Timestamp: otherAt}
+		if same := bytes.Equal(c.Claims().Encode(), o.Claims().Encode()); same != (c == o) {
+			t.Fatalf("%+v and %+v are signed as the same bytes", c, o)
+		}
+		signed := c.Sign(key)
+		if opened, err := signed.Open(key.Public()); err != nil || opened != c {
+			t.Fatalf("%+v opens as %+v, %v", c, opened, err)
+		}
+		forged := NewSignedCheckpoint(o.Claims(), signed.KeyID(), signed.Signature())
+		if _, err := forged.Open(key.Public()); (err == nil) != (c == o) {
+			t.Fatalf("%+v opens with the signature of %+v: %v", o, c, err)
+		}
+	})
+}
+
 func FuzzVersion(f *testing.F) {
 	inputs := DecodeTestdata[[]*string](f, "version", ReadTestdata[map[string]json.RawMessage](f, "parse.json")["version"])
 	for _, in := range inputs {
