@@ -12,6 +12,7 @@ import (
 	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/oplog"
 	"github.com/entrepot/entrepot/warg/pkglog"
 	"github.com/entrepot/entrepot/warg/wargtest"
 )
@@ -75,6 +76,15 @@ func TestStorageErrorsAreFinal(t *testing.T) {
 	}
 }
 
+// stops waits until a record is settled, or rather until the registry has stopped.
+func stops(t *testing.T, a *Authority, req warg.PublishRequest) {
+	t.Helper()
+	if st, err := a.Settled(t.Context(), req.LogID, req.Record.PackageRecordID()); err == nil {
+		t.Fatalf("the registry goes on, and the record is %+v", st)
+	}
+	<-a.Done()
+}
+
 // waiting returns a registry without sequencer, and the batch of its submissions
 // standing in the journal, ready to be signed.
 func waiting(t *testing.T, names ...string) (*Authority, *batch) {
@@ -90,7 +100,9 @@ func waiting(t *testing.T, names ...string) (*Authority, *batch) {
 	for _, s := range a.pool.take(len(names)) {
 		must(t, a.validate(b, s))
 	}
-	must(t, a.append(b))
+	if len(names) > 0 {
+		must(t, a.append(b))
+	}
 	return a, b
 }
 
@@ -138,6 +150,21 @@ func TestSelfVerification(t *testing.T) {
 			}
 		})
 	}
+	t.Run("a record that is no head", func(t *testing.T) {
+		a, b := waiting(t)
+		for _, ns := range []string{"one", "two"} { // two records of one log
+			must(t, a.validateJob(b, &job{entries: []oplog.Entry{oplog.DefineNamespace{Namespace: ns}}, done: make(chan error, 1)}))
+		}
+		must(t, a.append(b))
+		must(t, a.compute(b))
+		h := b.update.Head()
+		b.next = warg.Checkpoint{LogLength: h.Length, LogRoot: h.LogRoot, MapRoot: h.MapRoot, Timestamp: a.timeOf(b)}
+		must(t, a.selfVerify(b))
+		b.items[0].frame.Record[0] ^= 1
+		if a.selfVerify(b) == nil {
+			t.Error("another record than the one in the log was verified")
+		}
+	})
 }
 
 // TestIndexThatDisagreesIsNotSignedFor: the journal's own arithmetic has a say.

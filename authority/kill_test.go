@@ -131,7 +131,7 @@ func TestJournalIsReadBack(t *testing.T) {
 	armed = true
 	_, req := first("test:flipped", nil)
 	publish(t, a, req)
-	<-a.Done()
+	stops(t, a, req)
 	if now, err := a.Checkpoint(t.Context()); err != nil || now != before {
 		t.Errorf("a checkpoint was signed: %+v, %v", now.Checkpoint, err)
 	}

@@ -247,7 +247,7 @@ func TestTwoProcessesOneAnchor(t *testing.T) {
 	must(t, other.Swap(loaded, nil))
 	_, req := first("test:loser", nil)
 	publish(t, a, req)
-	<-a.Done()
+	stops(t, a, req)
 	if !errors.Is(a.Err(), anchor.ErrConflict) {
 		t.Errorf("stopped with %v", a.Err())
 	}

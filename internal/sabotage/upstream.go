@@ -156,25 +156,19 @@ var upstreamMutants = []mutant{
 		name: "bytes behind the end of an archive accepted", promise: "G12",
 		file: "upstream/archive/scan.go",
 		old:  "case c.at != c.s.size:", new: "case c.at != c.s.size && false:",
-		pkg: "upstream/archive", test: "TestHostileFields",
+		pkg: "upstream/archive", test: "TestEveryTruncation",
 	},
 	{
 		name: "sum over an archive not compared", promise: "G12",
 		file: "upstream/archive/scan.go",
 		old:  "case string(payload) != string(c.a.id[:]):", new: "case string(payload) != string(c.a.id[:]) && false:",
-		pkg: "upstream/archive", test: "TestEveryByteResealed",
+		pkg: "upstream/archive", test: "TestSumOfEverything",
 	},
 	{
 		name: "checksums of an archive not compared", promise: "G12",
 		file: "upstream/archive/frame.go",
 		old:  "if crc32.Checksum(body, castagnoli()) != sum {", new: "if crc32.Checksum(body, castagnoli()) != sum && false {",
 		pkg: "upstream/archive", test: "TestEveryFlippedByte",
-	},
-	{
-		name: "archive's frames of any size", promise: "G9",
-		file: "upstream/archive/frame.go",
-		old:  "case size > limit:", new: "case size > limit && false:",
-		pkg: "upstream/archive", test: "TestHostileSizes",
 	},
 }
 
@@ -265,7 +259,7 @@ var transportMutants = []mutant{
 	{
 		name: "resolved address not judged", promise: "G10",
 		file: "upstream/dial.go",
-		old:  "return p.checkDial(hostPortDialed, ap.Addr())", new: "return nil",
+		old:  "return p.checkDial(hostPortDialed, ap.Addr())", new: "_ = ap\n\t\t\t\treturn nil",
 		pkg: "upstream", test: "TestClientPrivateAddresses",
 	},
 	{

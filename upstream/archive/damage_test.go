@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"errors"
+	"hash/crc32"
 	"math"
 	"runtime"
 	"slices"
@@ -42,6 +43,18 @@ func TestEveryTruncation(t *testing.T) {
 		damaged(t, good[:n])
 	}
 	damaged(t, append(slices.Clone(good), 0))
+}
+
+// TestSumOfEverything: frames that are all in order, and a sum at the end that is not
+// theirs: they are not those that were written together.
+func TestSumOfEverything(t *testing.T) {
+	bad := slices.Clone(full(t, small(t)))
+	starts := frameStarts(bad)
+	end := bad[starts[len(starts)-1]:]
+	end[frameHead] ^= 1
+	sum := len(end) - 4
+	binary.BigEndian.PutUint32(end[sum:], crc32.Checksum(end[:sum], castagnoli()))
+	damaged(t, bad)
 }
 
 func TestParts(t *testing.T) {
