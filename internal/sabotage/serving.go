@@ -129,7 +129,7 @@ var clientMutants = []mutant{
 	{
 		name: "hint to a registry that is not mapped", promise: "G7",
 		file: "proxy/federation.go",
-		old:  "if ok && f.namespaces[name.Namespace()] == domain {", new: "if ok {",
+		old:  "case err == nil && table.domains[name.Namespace()] == domain:", new: "case err == nil:",
 		pkg: "proxy", test: "TestHints",
 	},
 	{
@@ -141,7 +141,7 @@ var clientMutants = []mutant{
 	{
 		name: "upload capability written to the log", promise: "G10",
 		file: "proxy/finish.go",
-		old:  "if c.row.Op == api.OpUploadCapability {", new: "if c.row.Op == api.OpUploadCapability && false {",
+		old:  "case c.row.Op == api.OpUploadCapability:\n\t\tname", new: "case c.row.Op == api.OpUploadCapability && false:\n\t\tname",
 		pkg: "proxy", test: "TestLogKeepsSecrets",
 	},
 	{

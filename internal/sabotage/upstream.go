@@ -207,7 +207,7 @@ var replicaMutants = []mutant{
 	{
 		name: "unknown ids asked upstream for a hint", promise: "G7",
 		file: "upstream/serve_names.go",
-		old:  "if known, err = r.inLedger(v, id); err != nil || !known {\n\t\t\treturn warg.PackageName{}, false\n\t\t}", new: "if known, err = r.inLedger(v, id); err != nil || !known {\n\t\t\t_ = r.fetchNames(ctx, []warg.LogID{id})\n\t\t\treturn warg.PackageName{}, false\n\t\t}",
+		old:  "if known, err = r.inLedger(v, id); err != nil || !known {\n", new: "if known, err = r.inLedger(v, id); err != nil || !known {\n\t\t\t_ = r.fetchNames(ctx, []warg.LogID{id})\n",
 		pkg: "upstream", test: "TestReplicaNeverAsksAboutUnknownLogs",
 	},
 	{
