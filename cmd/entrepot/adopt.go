@@ -27,13 +27,7 @@ func (s *site) wantedAdoptions(o siteOptions) map[string]string {
 	if !o.create {
 		return nil
 	}
-	all := map[string]string{}
-	for _, u := range s.conf.Upstreams {
-		for _, ns := range adoptedFrom(u) {
-			all[ns] = u.Domain
-		}
-	}
-	return all
+	return adoptions(s.conf)
 }
 
 // checkNamespaces compares the table of namespaces with our own operator log: what one

@@ -16,25 +16,29 @@ import (
 
 // cli is the command line: every command that exists, in the order of the help.
 type cli struct {
-	Serve       serveCmd       `cmd:"" help:"Run the registry in the foreground."`
-	Init        initCmd        `cmd:"" help:"Write a configuration file, make the operator key, begin the operator log."`
-	CheckConfig checkConfigCmd `cmd:"" help:"Validate the configuration without starting."`
-	Key         keyCmd         `cmd:"" help:"Make and show keys."`
-	Namespace   namespaceCmd   `cmd:"" help:"Define, import and list namespaces."`
-	Operator    operatorCmd    `cmd:"" help:"Change the keys that act for this registry."`
-	Publish     publishCmd     `cmd:"" help:"Release a version of a package."`
-	Yank        yankCmd        `cmd:"" help:"Withdraw a version, for good."`
-	Grant       grantCmd       `cmd:"" help:"Let another key publish to a package."`
-	Revoke      revokeCmd      `cmd:"" help:"Take permissions from a key of a package."`
-	Download    downloadCmd    `cmd:"" help:"Download a release, with everything about it verified."`
-	Info        infoCmd        `cmd:"" help:"Show the releases of a package and who may publish."`
-	Packages    packagesCmd    `cmd:"" help:"List the packages of a registry."`
-	Mirror      mirrorCmd      `cmd:"" help:"Fill replicas of upstream registries, and show what is held."`
-	Archive     archiveCmd     `cmd:"" help:"Carry verified registries to sites without network."`
-	Audit       auditCmd       `cmd:"" help:"Check the log of what was decided."`
-	Monitor     monitorCmd     `cmd:"" help:"Watch registries and prove them wrong where they are."`
-	Version     versionCmd     `cmd:"" help:"Show version, protocol and build."`
-	Completion  completionCmd  `cmd:"" help:"Print a completion script for bash, zsh or fish."`
+	Serve       serveCmd        `cmd:"" help:"Run the registry in the foreground."`
+	Init        initCmd         `cmd:"" help:"Write a configuration file, make the operator key, begin the operator log."`
+	CheckConfig checkConfigCmd  `cmd:"" help:"Validate the configuration without starting."`
+	Key         keyCmd          `cmd:"" help:"Make and show keys."`
+	Namespace   namespaceCmd    `cmd:"" help:"Define, import and list namespaces."`
+	Operator    operatorCmd     `cmd:"" help:"Change the keys that act for this registry."`
+	Publish     publishCmd      `cmd:"" help:"Release a version of a package."`
+	Yank        yankCmd         `cmd:"" help:"Withdraw a version, for good."`
+	Grant       grantCmd        `cmd:"" help:"Let another key publish to a package."`
+	Revoke      revokeCmd       `cmd:"" help:"Take permissions from a key of a package."`
+	Download    downloadCmd     `cmd:"" help:"Download a release, with everything about it verified."`
+	Info        infoCmd         `cmd:"" help:"Show the releases of a package and who may publish."`
+	Packages    packagesCmd     `cmd:"" help:"List the packages of a registry."`
+	Mirror      mirrorCmd       `cmd:"" help:"Fill replicas of upstream registries, and show what is held."`
+	Archive     archiveCmd      `cmd:"" help:"Carry verified registries to sites without network."`
+	Audit       auditCmd        `cmd:"" help:"Check the log of what was decided."`
+	Fsck        fsckCmd         `cmd:"" help:"Read everything in a data directory and say what is damaged."`
+	Rebuild     rebuildIndexCmd `cmd:"" name:"rebuild-index" help:"Make the index of our own registry again."`
+	Backup      backupCmd       `cmd:"" help:"Copy a registry to another place, also while it is used."`
+	Restore     restoreCmd      `cmd:"" help:"Bring a backup back; it signs nothing until you say so."`
+	Monitor     monitorCmd      `cmd:"" help:"Watch registries and prove them wrong where they are."`
+	Version     versionCmd      `cmd:"" help:"Show version, protocol and build."`
+	Completion  completionCmd   `cmd:"" help:"Print a completion script for bash, zsh or fish."`
 
 	Help helpFlag `short:"h" help:"Show help and an example."`
 }
