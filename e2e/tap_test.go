@@ -38,7 +38,7 @@ type tap struct {
 	url    string
 	behind string // URL of the registry
 	key    string // its operator key, with which a bad operator would sign
-	server *http.Server
+	passage
 
 	mu      sync.Mutex
 	fault   fault
@@ -125,6 +125,7 @@ func aboutPath(path string) string {
 func (t *tap) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	f, changed := t.current()
 	about := aboutPath(r.URL.Path)
+	t.note(r)
 	body, err := io.ReadAll(io.LimitReader(r.Body, answerLimit))
 	if err != nil {
 		panic(http.ErrAbortHandler)

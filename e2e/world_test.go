@@ -14,13 +14,14 @@ import (
 
 // world is what one running script has started and made; it ends with the script.
 type world struct {
-	tools   tools
-	work    string
-	servers map[string]*server
-	home    map[string]string // server name -> its address, kept over restarts
-	clients map[string]*client
-	taps    map[string]*tap
-	errands map[string]*errand // client name -> what it is doing while the script goes on
+	tools    tools
+	work     string
+	servers  map[string]*server
+	home     map[string]string // server name -> its address, kept over restarts
+	clients  map[string]*client
+	taps     map[string]*tap
+	passages map[string]*passage
+	errands  map[string]*errand // client name -> what it is doing while the script goes on
 }
 
 type worldKey struct{}
@@ -77,7 +78,7 @@ func TestScripts(t *testing.T) {
 			w := &world{
 				tools: found, work: env.WorkDir,
 				servers: map[string]*server{}, home: map[string]string{}, clients: map[string]*client{},
-				taps: map[string]*tap{}, errands: map[string]*errand{},
+				taps: map[string]*tap{}, passages: map[string]*passage{}, errands: map[string]*errand{},
 			}
 			env.Values[worldKey{}] = w
 			env.Defer(func() { w.close(env.T()) })
@@ -115,6 +116,9 @@ func (w *world) close(t testscript.T) {
 	}
 	for _, t := range w.taps {
 		t.close()
+	}
+	for _, p := range w.passages {
+		_ = p.server.Close()
 	}
 	for _, e := range w.errands {
 		e.end()
