@@ -3,9 +3,11 @@ package authority
 import (
 	"bytes"
 	"context"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/journal"
@@ -219,7 +221,10 @@ func TestJournalOfAnotherHistory(t *testing.T) {
 	must(t, m.Remove("/data/authority/pending/00000001.seg"))
 	grow("test:two")
 	put(t, m, name, other)
-	fenced(t, m, memoryOptions(m, c), FenceBehind)
+	a := fenced(t, m, memoryOptions(m, c), FenceBehind)
+	if why := a.Status().Fence.Reason; !strings.Contains(why, "another root at length 2") {
+		t.Errorf("fenced because %s", why)
+	}
 }
 
 // TestLongTailIsNoCrash: a crash leaves one batch above the anchor. More is an old
@@ -299,5 +304,47 @@ func TestForgedTailIsCut(t *testing.T) {
 	turn(t, a)
 	if st := settled(t, a, req); st.State != warg.StatePublished {
 		t.Errorf("the true record ends up %+v", st)
+	}
+}
+
+// setWall sets the wall clock of a reading ahead, and leaves its monotonic one: what a
+// process sees when somebody sets the machine's clock. Only the runtime can make such
+// a reading, so its form is relied upon: seconds stand above 30 bits of nanoseconds.
+func setWall(t *testing.T, at time.Time, seconds uint64) time.Time {
+	t.Helper()
+	set := at
+	*(*uint64)(unsafe.Pointer(&set)) += seconds << 30
+	if got := set.Round(0).Sub(at.Round(0)); got != time.Duration(seconds)*time.Second || set.Sub(at) != 0 {
+		t.Fatalf("the runtime's clock has another form: set ahead by %s, of which %s passed", got, set.Sub(at))
+	}
+	return set
+}
+
+// TestClockThatIsSetAhead: by more than a year while running, nothing is signed any more.
+func TestClockThatIsSetAhead(t *testing.T) {
+	const day = 24 * 60 * 60
+	for days, state := range map[uint64]string{1: "ok", 400: "fenced"} {
+		a := open(t, memoryOptions(durable.NewMemory(), newClock()))
+		start := time.Now()
+		a.checkJump(start, setWall(t, start, days*day))
+		if s := a.Status(); s.State != state || state == "fenced" && s.Fence.Kind != FenceJump {
+			t.Errorf("set ahead by %d days: %s, %+v", days, s.State, s.Fence)
+		}
+	}
+}
+
+// TestHeadBehindAFence: where somebody may have seen more, the head that is known here
+// is not shown any more, and records are.
+func TestHeadBehindAFence(t *testing.T) {
+	a := open(t, memoryOptions(durable.NewMemory(), newClock()))
+	_, req := first("test:one", nil)
+	publish(t, a, req)
+	settled(t, a, req)
+	a.setFence(FenceBehind, "somebody has seen more")
+	if v, err := a.Checkpoint(t.Context()); !isKind(err, warg.KindUnavailable) {
+		t.Errorf("checkpoint: %+v, %v", v.Checkpoint, err)
+	}
+	if st, err := a.Record(t.Context(), req.LogID, req.Record.PackageRecordID()); err != nil || st.State != warg.StatePublished {
+		t.Errorf("record: %+v, %v", st, err)
 	}
 }

@@ -200,3 +200,38 @@ func TestRewrittenWhileTheCacheIsGone(t *testing.T) {
 		t.Errorf("the head is %+v, was %+v; the store has %+v", h, head, w.store.Trees())
 	}
 }
+
+// TestReaderOfContentLeaves: the fetch that a reader began goes on for the others when
+// that reader has gone.
+func TestReaderOfContentLeaves(t *testing.T) {
+	w := newWorld(t)
+	content := w.publish("test:a", "1.0.0")
+	w.refresh()
+	started, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	w.tap.before = func(ctx context.Context, call string) error {
+		if call != "content" {
+			return nil
+		}
+		once.Do(func() { close(started) })
+		<-release
+		return ctx.Err()
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	leader, follower := make(chan error, 1), make(chan error, 1)
+	stat := func(ctx context.Context, end chan error) {
+		_, err := w.replica.Stat(ctx, warg.Sum(content))
+		end <- err
+	}
+	go stat(ctx, leader)
+	<-started
+	go stat(t.Context(), follower)
+	cancel()
+	if err := <-leader; !errors.Is(err, context.Canceled) {
+		t.Errorf("who left: %v", err)
+	}
+	close(release)
+	if err := <-follower; err != nil {
+		t.Errorf("who stayed: %v", err)
+	}
+}

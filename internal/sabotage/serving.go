@@ -12,7 +12,7 @@ var cacheMutants = []mutant{
 		name: "damaged cached content served", promise: "G12",
 		file: "cache/content.go",
 		old:  "if err == nil && found && warg.Sum(blob) == d {", new: "if err == nil && found {",
-		pkg: "cache", test: "TestDamagedContent",
+		pkg: "cache", test: "TestContentUnderAnotherDigest",
 	},
 	{
 		name: "content of one registry served for another", promise: "G7",

@@ -163,6 +163,6 @@ var storageMutants = []mutant{
 		name: "value of another key accepted", promise: "G12",
 		file: "internal/tree/frame.go",
 		old:  "\th.Write(key)\n", new: "",
-		pkg: "internal/tree", test: "TestDamage",
+		pkg: "internal/tree", test: "TestValueOfAnotherKey",
 	},
 }

@@ -196,7 +196,7 @@ var replicaMutants = []mutant{
 		name: "reader that leaves takes the others with it", promise: "G6", short: true,
 		file: "upstream/serve_content.go",
 		old:  "r.detach(contentTimeout, func(ctx context.Context) {", new: "r.detach(contentTimeout, func(context.Context) {",
-		pkg: "upstream", test: "TestReaderThatLeavesTakesNobodyWithIt",
+		pkg: "upstream", test: "TestReaderOfContentLeaves",
 	},
 	{
 		name: "everybody fetches for himself", promise: "G9",
@@ -244,7 +244,7 @@ var replicaMutants = []mutant{
 		name: "retries without a budget", promise: "G9",
 		file: "upstream/breaker.go",
 		old:  "if b.failures < doublings && budget.take() {", new: "if b.failures < doublings && (budget.take() || true) {",
-		pkg: "upstream", test: "TestNoRetryStorm",
+		pkg: "upstream", test: "TestFlappingUpstreamHasABudget",
 	},
 	{
 		name: "refused log asked for by every reader", promise: "G9",

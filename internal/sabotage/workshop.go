@@ -99,7 +99,7 @@ func (w *workshop) overlay(m mutant, id string) (string, error) {
 // build compiles the tests of a package.
 func (w *workshop) build(pkg, id string, flags ...string) (string, error) {
 	binary := filepath.Join(w.dir, id+".test")
-	args := append([]string{"test", "-c", "-o", binary}, flags...)
+	args := append([]string{"test", "-c", "-vet=off", "-o", binary}, flags...)
 	cmd := exec.Command("go", append(args, "./"+pkg)...)
 	cmd.Dir = w.root
 	if out, err := cmd.CombinedOutput(); err != nil {
