@@ -29,14 +29,14 @@ func Accept(ctx context.Context, o Options, w Word) (err error) {
 	if err := r.mayBe(w); err != nil {
 		return err
 	}
+	if err := r.bearsOut(w); err != nil {
+		return err
+	}
 	j, err := journal.Open(r.segments(logDir), r.registry, w.Length)
 	if err != nil {
 		return fmt.Errorf("reading the journal up to length %d: %w", w.Length, err)
 	}
 	r.journal = j
-	if root := j.Root(); root != w.LogRoot {
-		return refused("the log has root %s at length %d, not %s", root, w.Length, w.LogRoot)
-	}
 	if err := r.replayOperatorsOf(j, w.Length); err != nil {
 		return err
 	}
@@ -73,6 +73,30 @@ func (r *rescue) mayBe(w Word) error {
 	}
 	if n > w.Length {
 		return refused("the index knows length %d, so more was issued than %d: recover from a peer, or run `entrepot rebuild-index` if the index is wrong", n, w.Length)
+	}
+	return nil
+}
+
+// bearsOut returns an error unless the journal can be one of the word's length. Nothing
+// is changed: opening it for writing clears what cannot be read above that, and if the
+// word is too low this may be what was signed for.
+func (r *rescue) bearsOut(w Word) error {
+	j, err := journal.Look(r.segments(logDir), r.registry, w.Length)
+	if err != nil {
+		return fmt.Errorf("reading the journal up to length %d: %w", w.Length, err)
+	}
+	root, tail := j.Root(), 0
+	if frames, _ := j.Tail(); frames != nil {
+		tail = len(frames)
+	}
+	if err := j.Close(); err != nil {
+		return err
+	}
+	switch {
+	case root != w.LogRoot:
+		return refused("the log has root %s at length %d, not %s", root, w.Length, w.LogRoot)
+	case tail > journal.MaxTail:
+		return refused("the journal has %d records above length %d, more than a crash can leave: that is not the newest", tail, w.Length)
 	}
 	return nil
 }

@@ -114,6 +114,9 @@ func (a *Authority) drain(ctx context.Context) error {
 		if err := a.sequenceAll(); err != nil {
 			return err
 		}
+		if a.mustStop() {
+			return unavailable("another fence was raised while the registry was being frozen")
+		}
 		for s, _ := a.pool.expired(endOfTime); s != nil; s, _ = a.pool.expired(endOfTime) {
 			if err := a.noteRejected(EndExpired, rejection{s, reasonFrozen}); err != nil {
 				return err

@@ -39,9 +39,31 @@ func (f *Fence) reading() bool {
 	return f == nil || f.Kind != FenceBehind && f.Kind != FencePeers
 }
 
+// rank orders fences: one never takes the place of one of a higher rank.
+func (k FenceKind) rank() int {
+	switch k {
+	case FenceBehind:
+		return 3
+	case FenceFrozen:
+		return 2
+	case FencePeers:
+		return 1
+	}
+	return 0
+}
+
+// setFence raises a fence, unless there is one that says more: that the clock is behind
+// must not open what is closed because the registry may be.
 func (a *Authority) setFence(kind FenceKind, format string, args ...any) {
 	f := &Fence{kind, fmt.Sprintf(format, args...)}
-	a.fence.Store(f)
+	for old := a.fence.Load(); ; old = a.fence.Load() {
+		if old != nil && old.Kind.rank() > kind.rank() {
+			return
+		}
+		if a.fence.CompareAndSwap(old, f) {
+			break
+		}
+	}
 	a.counts.fences.Add(1)
 	a.o.Log.Error("authority is fenced", "kind", string(kind), "reason", f.Reason)
 	_ = a.note(trail.Event{Kind: trail.Fenced, Fence: string(kind), Reason: f.Reason}) // who opened the log sees that it failed

@@ -138,6 +138,9 @@ func (a *Authority) turn() (time.Duration, error) {
 	if err := a.sequenceAll(); err != nil {
 		return 0, err
 	}
+	if a.fence.Load() != nil {
+		return fenceCheck, nil // it was raised meanwhile
+	}
 	next, err := a.expire(a.o.Now())
 	if err != nil {
 		return 0, err
@@ -146,9 +149,10 @@ func (a *Authority) turn() (time.Duration, error) {
 	return min(next, resign), err
 }
 
-// sequenceAll takes whatever is complete, batch by batch, until nothing is.
+// sequenceAll takes whatever is complete, batch by batch, until nothing is or a fence is
+// raised: under load there is always another batch.
 func (a *Authority) sequenceAll() error {
-	for !a.stopping() {
+	for !a.stopping() && !a.mustStop() {
 		jobs := a.takeJobs()
 		submissions := a.pool.take(batchRecords - len(jobs))
 		if len(jobs)+len(submissions) == 0 {
@@ -160,6 +164,13 @@ func (a *Authority) sequenceAll() error {
 		a.turns.Add(1) // under load there is always another batch
 	}
 	return nil
+}
+
+// mustStop reports whether there is a fence, other than that of being frozen, behind
+// which the last batches are signed.
+func (a *Authority) mustStop() bool {
+	f := a.fence.Load()
+	return f != nil && f.Kind != FenceFrozen
 }
 
 func (a *Authority) stopping() bool {

@@ -23,6 +23,7 @@ type Admin struct {
 	Operators  OperatorAdmin
 	Mirrors    MirrorAdmin
 	Archives   ArchiveAdmin
+	Registry   RegistryAdmin
 	Status     func() []RegistryStatus // of all registries, our own first
 	Counts     Counts                  // for metrics
 }
@@ -58,6 +59,15 @@ type MirrorAdmin interface {
 	// ResetMirror sets the replica of an upstream aside and begins a new one. It returns
 	// a JSON object that says what was set aside, where, and why.
 	ResetMirror(ctx context.Context, domain, reason string) (json.RawMessage, error)
+}
+
+// RegistryAdmin takes an operator's decisions about our own registry.
+type RegistryAdmin interface {
+	// AcceptClock says that the clock is right although it jumped.
+	AcceptClock(ctx context.Context) error
+	// Freeze ends the registry for good. That the domain is named keeps a call to the
+	// wrong server from ending that one.
+	Freeze(ctx context.Context, domain string) error
 }
 
 // MirrorProgress is a step of filling a replica.
@@ -144,6 +154,8 @@ func adminCalls() []adminCall {
 		{"POST /admin/namespaces", `{"namespace":"…"}`, `{"status":"defined"}`, "define a namespace; with `registry` as well: import it from there", reply((*admin).addNamespace)},
 		{"POST /admin/operators/grant", `{"key":"ecdsa-p256:…","permissions":["commit"]}`, `{"status":"granted"}`, "let a key act for the registry", reply((*admin).grantOperator)},
 		{"POST /admin/operators/revoke", `{"keyId":"sha256:…","permissions":["commit"]}`, `{"status":"revoked"}`, "take permissions from a key", reply((*admin).revokeOperator)},
+		{"POST /admin/registry/accept-clock", `{}`, `{"status":"accepted"}`, "say that the clock is right although it jumped: the fence `clock jump` opens", reply((*admin).acceptClock)},
+		{"POST /admin/registry/freeze", `{"domain":"…"}`, `{"status":"frozen"}`, "end our own registry for good; `domain` must be its own", reply((*admin).freeze)},
 		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1,"pinnedContents":1,"pinnedBytes":1}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
 		{"POST /admin/mirrors/sync", `{"domains":["…"]}`, `{"domain":"…","stage":"…","done":1,"total":2}`,
 			"fill replicas, all if none is named; one JSON object a line while it works, the last `{\"status\":\"ok\"}` or `{\"error\":\"…\",\"code\":502}`", (*admin).syncing},

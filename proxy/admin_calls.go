@@ -151,6 +151,32 @@ func (a *admin) revokeOperator(r *http.Request) (any, error) {
 	return okStatus{"revoked"}, a.ops.Operators.RevokeOperator(r.Context(), warg.KeyID(o.KeyID), o.Permissions)
 }
 
+func (a *admin) acceptClock(r *http.Request) (any, error) {
+	if err := decode(r, new(struct{})); err != nil {
+		return nil, err
+	}
+	if a.ops.Registry == nil {
+		return nil, missing("registry of its own")
+	}
+	return okStatus{"accepted"}, a.ops.Registry.AcceptClock(r.Context())
+}
+
+// registryFreeze is the body of POST /admin/registry/freeze.
+type registryFreeze struct {
+	Domain string `json:"domain"`
+}
+
+func (a *admin) freeze(r *http.Request) (any, error) {
+	var f registryFreeze
+	if err := decode(r, &f); err != nil {
+		return nil, err
+	}
+	if a.ops.Registry == nil {
+		return nil, missing("registry of its own")
+	}
+	return okStatus{"frozen"}, a.ops.Registry.Freeze(r.Context(), f.Domain)
+}
+
 // mirrorList is the answer of GET /admin/mirrors.
 type mirrorList struct {
 	Mirrors []MirrorStatus `json:"mirrors"`

@@ -76,6 +76,11 @@ func (d *desk) ResetMirror(_ context.Context, domain, reason string) (json.RawMe
 	return json.RawMessage(`{"registry":"` + domain + `"}`), d.tell("reset %s %s", domain, reason)
 }
 
+func (d *desk) AcceptClock(context.Context) error { return d.tell("accept clock") }
+func (d *desk) Freeze(_ context.Context, domain string) error {
+	return d.tell("freeze %s", domain)
+}
+
 func (d *desk) status() []RegistryStatus {
 	signed := time.Unix(cannedTimestamp, 0).UTC()
 	return []RegistryStatus{
@@ -136,7 +141,7 @@ func ask(t *testing.T, client *http.Client, method, path, body string, headers .
 
 func TestAdminCalls(t *testing.T) {
 	d := &desk{}
-	_, client := adminSite(t, Admin{Namespaces: d, Operators: d, Mirrors: d, Status: d.status})
+	_, client := adminSite(t, Admin{Namespaces: d, Operators: d, Mirrors: d, Registry: d, Status: d.status})
 	key, err := warg.ParsePrivateKey(operatorKeyText)
 	if err != nil {
 		t.Fatal(err)
@@ -160,6 +165,9 @@ func TestAdminCalls(t *testing.T) {
 			`{"domain":"up.example","stage":"ledger","done":1,"total":2}` + "\n" + `{"domain":"up.example","stage":"ledger","done":2,"total":2}` + "\n" + `{"status":"ok"}`, "sync [up.example]"},
 		{"sync all", "POST", "/admin/mirrors/sync", `{}`, 200, "", "sync []"},
 		{"reset", "POST", "/admin/mirrors/reset", `{"domain":"up.example","reason":" they told us "}`, 200, `{"registry":"up.example"}`, "reset up.example they told us"},
+		{"accept clock", "POST", "/admin/registry/accept-clock", `{}`, 200, `{"status":"accepted"}`, "accept clock"},
+		{"freeze", "POST", "/admin/registry/freeze", `{"domain":"own.example"}`, 200, `{"status":"frozen"}`, "freeze own.example"},
+		{"freeze with more", "POST", "/admin/registry/freeze", `{"domain":"own.example","now":true}`, 400, "", ""},
 		{"reset without reason", "POST", "/admin/mirrors/reset", `{"domain":"up.example","reason":" "}`, 400, "", ""},
 		{"sync nonsense", "POST", "/admin/mirrors/sync", `[]`, 400, "", ""},
 		{"not JSON", "POST", "/admin/namespaces", `x`, 400, "", ""},
@@ -222,6 +230,8 @@ func TestAdminWithoutParts(t *testing.T) {
 		{"GET", "/admin/mirrors", ""},
 		{"POST", "/admin/mirrors/sync", `{}`},
 		{"POST", "/admin/mirrors/reset", `{"domain":"up.example","reason":"x"}`},
+		{"POST", "/admin/registry/accept-clock", `{}`},
+		{"POST", "/admin/registry/freeze", `{"domain":"own.example"}`},
 	} {
 		if status, answer := ask(t, client, row[0], row[1], row[2]); status != 501 {
 			t.Errorf("%s %s: %d %s", row[0], row[1], status, answer)

@@ -23,6 +23,7 @@ type Journal struct {
 	previous warg.Digest      // hash of the last footer
 	next     uint64           // number of the next segment
 	anchored uint64           // length that Open was told
+	looking  bool             // being opened to look at, see Look
 	short    bool             // being opened where it ends, see OpenShort
 	edge     vlog.Edge        // of everything that stands in the journal
 	tail     tail

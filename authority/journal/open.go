@@ -33,7 +33,17 @@ func damage(format string, args ...any) error { return &Damage{fmt.Errorf(format
 // Frames above the anchor are the tail; at the first that cannot be read the
 // tail ends, and what follows is overwritten with zeros.
 func Open(dir *segment.Dir, registry warg.Digest, anchored uint64) (*Journal, error) {
-	j := &Journal{dir: dir, registry: registry, anchored: anchored, next: 1, readers: map[uint64]*segment.Reader{}}
+	return open(&Journal{dir: dir, registry: registry, anchored: anchored, next: 1, readers: map[uint64]*segment.Reader{}})
+}
+
+// Look is Open, except that it leaves everything on disk as it is, and that nothing can
+// be appended: to learn whether the journal is one of that length.
+func Look(dir *segment.Dir, registry warg.Digest, anchored uint64) (*Journal, error) {
+	return open(&Journal{dir: dir, registry: registry, anchored: anchored, looking: true, next: 1, readers: map[uint64]*segment.Reader{}})
+}
+
+func open(j *Journal) (*Journal, error) {
+	anchored := j.anchored
 	if err := j.loadAll(); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
@@ -49,7 +59,7 @@ func Open(dir *segment.Dir, registry warg.Digest, anchored uint64) (*Journal, er
 // loadAll takes in all segments.
 func (j *Journal) loadAll() error {
 	numbers, err := j.dir.List()
-	if err == nil {
+	if err == nil && !j.looking {
 		err = j.dir.Settle()
 	}
 	if err != nil {
@@ -179,6 +189,9 @@ func (j *Journal) resume(r *segment.Reader) error {
 	if j.Length() < j.anchored && !j.short {
 		return nil // Open says so
 	}
+	if j.looking {
+		return nil
+	}
 	s, err := j.dir.Resume(r.Header, end)
 	if err != nil {
 		return err
@@ -208,6 +221,9 @@ func (j *Journal) finish(r *segment.Reader, end segment.End) error {
 	}
 	if j.edge.Root() != at.Root() || j.edge.Len() != at.Len() {
 		return damage("footer of segment %d has another right edge than its frames", r.Number)
+	}
+	if j.looking {
+		return nil
 	}
 	return j.dir.Finish(r.Header, end)
 }

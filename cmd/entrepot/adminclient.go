@@ -32,6 +32,7 @@ var (
 	_ proxy.NamespaceAdmin = (*adminClient)(nil)
 	_ proxy.OperatorAdmin  = (*adminClient)(nil)
 	_ proxy.MirrorAdmin    = (*adminClient)(nil)
+	_ proxy.RegistryAdmin  = (*adminClient)(nil)
 )
 
 // newAdminClient returns a client for "unix:PATH" or host:port.
@@ -122,6 +123,16 @@ func (a *adminClient) GrantOperator(ctx context.Context, key warg.PublicKey, per
 
 func (a *adminClient) RevokeOperator(ctx context.Context, key warg.KeyID, permissions []string) error {
 	return a.call(ctx, http.MethodPost, "/admin/operators/revoke", operatorChange{KeyID: key, Permissions: permissions}, nil)
+}
+
+func (a *adminClient) AcceptClock(ctx context.Context) error {
+	return a.call(ctx, http.MethodPost, "/admin/registry/accept-clock", struct{}{}, nil)
+}
+
+func (a *adminClient) Freeze(ctx context.Context, domain string) error {
+	return a.call(ctx, http.MethodPost, "/admin/registry/freeze", struct {
+		Domain string `json:"domain"`
+	}{domain}, nil)
 }
 
 func (a *adminClient) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, error) {

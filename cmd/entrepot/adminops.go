@@ -18,7 +18,7 @@ import (
 // admin returns what the admin listener offers of the site.
 func (s *site) admin() proxy.Admin {
 	log := operatorLog{s.authority, s.audit, s}
-	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Archives: archives{s}, Status: s.status, Counts: s.counts()}
+	return proxy.Admin{Namespaces: log, Operators: log, Mirrors: s.mirrors, Archives: archives{s}, Registry: log, Status: s.status, Counts: s.counts()}
 }
 
 // operatorLog puts the authority's operator log into the words of the admin
@@ -32,6 +32,7 @@ type operatorLog struct {
 var (
 	_ proxy.NamespaceAdmin = operatorLog{}
 	_ proxy.OperatorAdmin  = operatorLog{}
+	_ proxy.RegistryAdmin  = operatorLog{}
 )
 
 func (o operatorLog) DefineNamespace(ctx context.Context, namespace string) error {
@@ -88,6 +89,17 @@ func (o operatorLog) RevokeOperator(ctx context.Context, key warg.KeyID, permiss
 	}
 	about := string(key) + " " + strings.Join(permissions, " ")
 	return audited(o.audit, "operator revoke", about, func() error { return o.a.RevokeOperator(ctx, key, p) })
+}
+
+func (o operatorLog) AcceptClock(ctx context.Context) error {
+	return audited(o.audit, "accept clock", "", func() error { return o.a.AcceptClock(ctx) })
+}
+
+func (o operatorLog) Freeze(ctx context.Context, domain string) error {
+	if domain != o.a.Domain() {
+		return warg.Errorf(warg.KindBadRequest, "this is the registry `%s`, not `%s`", o.a.Domain(), domain)
+	}
+	return audited(o.audit, "freeze", domain, func() error { return o.a.Freeze(ctx) })
 }
 
 func operatorPermissions(names []string) ([]oplog.Permission, error) {

@@ -32,7 +32,7 @@ func (p *process) siteConfig(flags siteFlags) (*config.Config, error) {
 func (p *process) operate(ctx context.Context, flags siteFlags, do func(proxy.Admin) error) error {
 	return p.serverOrSite(ctx, flags, siteOptions{},
 		func(a *adminClient) error {
-			err := do(proxy.Admin{Namespaces: a, Operators: a, Mirrors: a})
+			err := do(proxy.Admin{Namespaces: a, Operators: a, Mirrors: a, Registry: a})
 			return orFenced(err, func() string { return a.fenced(ctx) })
 		},
 		func(s *site) error { return orFenced(do(s.admin()), s.fenced) })
