@@ -32,6 +32,7 @@ type cli struct {
 	Mirror      mirrorCmd       `cmd:"" help:"Fill replicas of upstream registries, and show what is held."`
 	Archive     archiveCmd      `cmd:"" help:"Carry verified registries to sites without network."`
 	Audit       auditCmd        `cmd:"" help:"Check the log of what was decided."`
+	Doctor      doctorCmd       `cmd:"" help:"Look at a data directory, and say what is wrong and what to do."`
 	Fsck        fsckCmd         `cmd:"" help:"Read everything in a data directory and say what is damaged."`
 	Rebuild     rebuildIndexCmd `cmd:"" name:"rebuild-index" help:"Make the index of our own registry again."`
 	Backup      backupCmd       `cmd:"" help:"Copy a registry to another place, also while it is used."`
