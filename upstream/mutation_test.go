@@ -259,7 +259,7 @@ func (y *relay) publishMutated(t *testing.T) error {
 		}
 		truth, err := y.up.Record(t.Context(), req.LogID, id)
 		if err != nil || truth.State != warg.StatePublished || truth.Index != status.Index || status.RecordID != id {
-			return fmt.Errorf("told %+v, the truth is %+v, %v", status, truth, err)
+			return fmt.Errorf("told %+v, the truth is %+v: %w", status, truth, errors.Join(err, errors.New("they differ")))
 		}
 		return nil
 	}

@@ -47,7 +47,7 @@ func TestSplitView(t *testing.T) {
 					return w
 				}
 				a, b := open(test.here(t), "http://here.test/base"), open(test.there(t), "http://there.test/base")
-				first, second := a.look(StatusConsistent), Report{}
+				first := a.look(StatusConsistent)
 				second, err := b.Look(t.Context())
 				if err == nil {
 					first, err = a.Compare(t.Context(), first)
