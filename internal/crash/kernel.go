@@ -227,7 +227,7 @@ func (k *kernel) fail(ctx context.Context, c call, action string) error {
 		t.end()
 		return err
 	}
-	if err != nil {
+	if err != nil || t.failed() && !mayGoOn(c, action) {
 		_ = t.ended(stopsWithin) // an error may end it, soon after its answer
 	}
 	running := t.running()
@@ -237,11 +237,21 @@ func (k *kernel) fail(ctx context.Context, c call, action string) error {
 		return readErr
 	}
 	word, fault := judgeCall(t.server, c, action, string(trace), running)
+	if word == "late" && c.nth > 1 {
+		c.nth = 1 // the first one of any thread surely comes
+		return k.fail(ctx, c, action)
+	}
 	k.s.point(word, observer.Verdict{})
 	if fault != nil {
 		return fmt.Errorf("%w; the trace ends:\n%s\nthe log:\n%s", fault, last(string(trace)), t.tail())
 	}
 	return nil
+}
+
+// failed reports whether a call was made to fail already.
+func (t *traced) failed() bool {
+	trace, err := os.ReadFile(t.out)
+	return err == nil && strings.Contains(string(trace), "(INJECTED)")
 }
 
 // judgeCall judges how the server took it.
