@@ -162,7 +162,7 @@ type takeover struct {
 	h    *Healing
 
 	leaves []warg.Digest // verified leaf hashes, from h.From on
-	wanted []warg.Digest // content that the new records release
+	wanted []warg.Digest // content that records release
 }
 
 // frames yields the peer's records beyond our journal as frames.
@@ -188,7 +188,7 @@ func (t *takeover) frames(ctx context.Context) iter.Seq2[journal.Frame, error] {
 // verify reads all records that are missing: they must lead from our journal to the root
 // of the peer's checkpoint, and our signature must be on that.
 func (t *takeover) verify(ctx context.Context) error {
-	if err := t.r.replayOperatorsOf(t.r.journal, t.h.From); err != nil {
+	if err := t.replay(); err != nil {
 		return err
 	}
 	known, err := t.r.known()
@@ -222,6 +222,22 @@ func (t *takeover) verify(ctx context.Context) error {
 		return refused("the peer's checkpoint was not signed for this registry: %v", err)
 	}
 	return nil
+}
+
+// replay reads what is here: for the keys that may sign, and for content, of which some
+// may be missing as well, or could not be had from the peer the last time.
+func (t *takeover) replay() error {
+	return t.r.journal.Scan(0, t.h.From, func(f journal.Frame, _ journal.Position) error {
+		if f.Kind == journal.Operator {
+			return t.r.ops.apply(f.Index, f.Envelope)
+		}
+		rec, err := pkglog.Decode(f.Envelope.Content)
+		if err != nil {
+			return fmt.Errorf("record at index %d: %w", f.Index, err)
+		}
+		t.wanted = append(t.wanted, released(rec)...)
+		return nil
+	})
 }
 
 // append writes the records that were verified.
@@ -259,7 +275,7 @@ func (t *takeover) append(ctx context.Context) error {
 	return flush()
 }
 
-// contents fetches what the new records release and is not here.
+// contents fetches what records release and is not here.
 func (t *takeover) contents(ctx context.Context) error {
 	seen := map[warg.Digest]bool{}
 	for _, d := range t.wanted {

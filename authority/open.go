@@ -303,23 +303,35 @@ func (a *Authority) finishOpening() error {
 }
 
 // checkStart raises the fences that no file asks for: those of the clock, of an end,
-// and of peers.
+// and of peers, who are heard first.
 func (a *Authority) checkStart() {
-	defer a.fencePeers()
-	v := a.view.Load()
-	if v == nil {
-		return
-	}
-	now := a.o.Now()
-	head := time.Unix(int64(v.Checkpoint.Timestamp), 0)
 	if a.anchor.Frozen {
 		a.setFence(FenceFrozen, "the registry was frozen at length %d", a.anchor.Length())
+		return
 	}
-	a.checkClock(now)
-	if now.After(head.Add(maxJump)) && a.fence.Load() == nil {
-		a.setFence(FenceJump, "the clock says %s, more than a year after the last checkpoint at %s",
-			now.UTC().Format(time.RFC3339), head.UTC().Format(time.RFC3339))
+	if a.fencePeers(); a.fence.Load() != nil {
+		return
 	}
+	if a.checkClock(a.o.Now()); a.fence.Load() != nil {
+		return
+	}
+	if why := a.jumped(); why != "" {
+		a.setFence(FenceJump, "%s", why)
+	}
+}
+
+// jumped says why the clock is too far ahead for a start, or "".
+func (a *Authority) jumped() string {
+	v, now := a.view.Load(), a.o.Now()
+	if v == nil {
+		return ""
+	}
+	head := time.Unix(int64(v.Checkpoint.Timestamp), 0)
+	if !now.After(head.Add(maxJump)) {
+		return ""
+	}
+	return fmt.Sprintf("the clock says %s, more than a year after the last checkpoint at %s",
+		now.UTC().Format(time.RFC3339), head.UTC().Format(time.RFC3339))
 }
 
 // openView makes the anchor's checkpoint what readers see.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/vlog"
 )
 
 // ForkError says that two checkpoints which our own key signed cannot both be true.
@@ -14,6 +15,9 @@ type ForkError struct {
 	Peer   string
 	Ours   warg.SignedCheckpoint
 	Theirs warg.SignedCheckpoint
+	// Consistency is set if the lengths differ: a proof, from our trees, that leads from
+	// another root than that of Theirs to that of Ours.
+	Consistency []byte
 }
 
 // Error says of which length they are.
@@ -24,7 +28,7 @@ func (e *ForkError) Error() string {
 // fencePeers closes the registry until every peer was heard: a copy of yesterday does
 // not know what was signed today, but who mirrors us does.
 func (a *Authority) fencePeers() {
-	if len(a.o.Peers) == 0 || a.fence.Load() != nil {
+	if len(a.unheard()) == 0 {
 		return
 	}
 	a.setFence(FencePeers, "not every peer has said yet what it saw of us: %s", strings.Join(a.unheard(), ", "))
@@ -61,7 +65,11 @@ func (a *Authority) PeerSaw(peer string, head *warg.SignedCheckpoint) error {
 	if f == nil || f.Kind != FencePeers || len(a.unheard()) > 0 {
 		return nil
 	}
-	a.openFence(f, "every peer was heard")
+	if why := a.jumped(); why != "" {
+		a.fence.CompareAndSwap(f, &Fence{FenceJump, why}) // nobody looked at the clock meanwhile
+		return nil
+	}
+	a.openFence(f, "every peer was heard") // a clock that is behind the sequencer notices before it signs
 	a.poke()
 	return nil
 }
@@ -76,19 +84,64 @@ func (a *Authority) weigh(peer string, head warg.SignedCheckpoint) error {
 	switch {
 	case claims.LogLength > last.Unverified().LogLength,
 		claims.LogLength == last.Unverified().LogLength && claims.Timestamp > last.Unverified().Timestamp && sameRoot(claims, last.Unverified()):
-		a.setFence(FenceBehind, "peer `%s` holds a checkpoint of length %d, signed at %d, we know length %d only: run `entrepot recover --from` the peer",
+		a.shut("peer `%s` holds a checkpoint of length %d, signed at %d, we know length %d only: run `entrepot recover --from` the peer",
 			peer, claims.LogLength, claims.Timestamp, last.Unverified().LogLength)
 		return nil
 	}
-	ours, ok, err := a.issuedAt(claims.LogLength)
-	switch {
-	case err != nil:
+	fork, err := a.forked(peer, head)
+	if err != nil {
 		return err
-	case !ok || !sameRoot(claims, ours.Unverified()):
-		a.setFence(FenceBehind, "peer `%s` holds a checkpoint of length %d that contradicts ours", peer, claims.LogLength)
-		return &ForkError{peer, ours, head}
+	}
+	if fork != nil {
+		a.shut("peer `%s` holds a checkpoint of length %d that contradicts ours", peer, claims.LogLength)
+		return fork
 	}
 	return nil
+}
+
+// shut raises the fence behind which the head is not served, unless it stands: peers
+// say the same again and again.
+func (a *Authority) shut(format string, args ...any) {
+	if f := a.fence.Load(); f == nil || f.Kind != FenceBehind {
+		a.setFence(FenceBehind, format, args...)
+	}
+}
+
+// forked returns the contradiction between a checkpoint that our key signed, which is not
+// beyond what we know, and our history; nil if there is none.
+func (a *Authority) forked(peer string, head warg.SignedCheckpoint) (*ForkError, error) {
+	claims := head.Unverified()
+	ours, ok, err := a.issuedAt(claims.LogLength)
+	if err != nil {
+		return nil, err
+	}
+	fork := &ForkError{Peer: peer, Ours: ours, Theirs: head}
+	if ok {
+		if sameRoot(claims, ours.Unverified()) {
+			return nil, nil //nolint:nilnil // no contradiction
+		}
+		return fork, nil
+	}
+	// A healed registry does not have the checkpoints again that were signed on the way
+	// to the one it was healed to. What the log was at that length it knows.
+	view := a.view.Load()
+	if view == nil || a.index == nil || claims.LogLength == 0 {
+		return nil, nil //nolint:nilnil // behind a fence already
+	}
+	proof, err := a.index.Tree().ProveConsistency(claims.LogLength, view.Checkpoint.LogLength)
+	if err != nil {
+		return nil, a.internal("comparing with a peer", err)
+	}
+	bundle, err := vlog.ParseBundle(proof)
+	if err != nil {
+		return nil, err
+	}
+	root, _, err := bundle.Consistency(0)
+	if err != nil || root.AnyHash() == claims.LogRoot {
+		return nil, err
+	}
+	fork.Ours, fork.Consistency = view.Signed, proof
+	return fork, nil
 }
 
 func sameRoot(a, b warg.CheckpointClaims) bool {
