@@ -8,6 +8,7 @@ type Counts struct {
 	Cache     func() CacheCounts
 	Authority func() AuthorityCounts
 	Security  func() map[string]uint64 // security events, by kind
+	Peers     func() []PeerStatus
 }
 
 // UpstreamCounts is what the replica of one registry did since start.

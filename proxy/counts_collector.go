@@ -13,6 +13,7 @@ type countsCollector struct {
 	contents, contentBytes, maxBytes, evictions, evictedBytes, damages     *prometheus.Desc
 	submissions, ends, batches, checkpoints, syncs, pending                *prometheus.Desc
 	security                                                               *prometheus.Desc
+	peerChecks, peerAnswered                                               *prometheus.Desc
 }
 
 func newCountsCollector(counts Counts) *countsCollector {
@@ -45,6 +46,8 @@ func newCountsCollector(counts Counts) *countsCollector {
 	c.syncs = desc("syncs_total", "Syncs of files and directories of our own registry.")
 	c.pending = desc("pending_records", "Records accepted by our own registry and not yet settled: sourcing (content is missing), processing.", "state")
 	c.security = desc("security_events_total", "What somebody should look at: refusals of upstream registries by class; first_key, an operator key believed at first sight; fence, our own registry stopped signing; damage, a store lost what it held; unauthorized, a record that its signer may not publish.", "kind")
+	c.peerChecks = desc("peer_checks_total", "Comparisons of checkpoints with a peer, by result: consistent, absent (it holds nothing of the registry), verified (it agrees with what it was shown), unverified (news to it), denied (it does not accept what it was shown), contradiction, refused (not signed by the registry), unreachable.", "peer", "result")
+	c.peerAnswered = desc("peer_answered_seconds", "When a peer last answered, seconds since 1970; 0 if it never did.", "peer")
 	return c
 }
 
@@ -55,6 +58,7 @@ func (c *countsCollector) Describe(ch chan<- *prometheus.Desc) {
 		c.circuit, c.opened, c.retries, c.retriesLeft,
 		c.contents, c.contentBytes, c.maxBytes, c.evictions, c.evictedBytes, c.damages,
 		c.submissions, c.ends, c.batches, c.checkpoints, c.syncs, c.pending, c.security,
+		c.peerChecks, c.peerAnswered,
 	} {
 		ch <- d
 	}
@@ -73,6 +77,12 @@ func (c *countsCollector) Collect(ch chan<- prometheus.Metric) {
 	}
 	if c.counts.Authority != nil {
 		c.authority(s, c.counts.Authority())
+	}
+	if c.counts.Peers != nil {
+		for _, p := range c.counts.Peers() {
+			s.counters(c.peerChecks, p.Checks, p.Domain)
+			s.gauge(c.peerAnswered, float64(max(p.AnsweredAt.Unix(), 0)), p.Domain)
+		}
 	}
 	if c.counts.Security != nil {
 		s.counters(c.security, c.counts.Security())

@@ -75,6 +75,7 @@ func (c *call) id() string {
 // are worth a line, ordinary reads are not.
 func (c *call) level(status int) slog.Level {
 	switch {
+	case len(c.ctx.Response.Header.Peek(api.HeaderHeld)) > 0: // an answer, not a fault
 	case status >= 500 && status != 501:
 		return slog.LevelError
 	case c.row != nil && (c.row.Op == api.OpPublish || c.row.Op == api.OpUpload || c.row.Op == api.OpUploadCapability):

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"errors"
+	"net/http"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
@@ -10,11 +11,31 @@ import (
 
 // checkpoint answers OpCheckpoint.
 func (c *call) checkpoint() error {
+	if h, ok := c.upstream.(holder); ok && string(c.ctx.Request.Header.Peek(headerCacheControl)) == api.CacheOnly {
+		return c.held(h)
+	}
 	v, err := c.latest()
 	if err != nil {
 		return err
 	}
 	c.json(func(dst []byte) []byte { return api.AppendCheckpoint(dst, v.Signed) })
+	return nil
+}
+
+// holder is an [Upstream] that can say what it accepted last, without asking anybody.
+type holder interface {
+	Held() (warg.SignedCheckpoint, bool)
+}
+
+// held answers with what is held of another registry, whatever its state: it is that
+// registry itself that asks, after a start, and it answers nobody meanwhile.
+func (c *call) held(h holder) error {
+	signed, ok := h.Held()
+	if !ok {
+		c.ctx.Response.Header.Set(api.HeaderHeld, api.HeldNone)
+		return &answerError{status: http.StatusGatewayTimeout, message: "nothing of this registry is held"}
+	}
+	c.json(func(dst []byte) []byte { return api.AppendCheckpoint(dst, signed) })
 	return nil
 }
 

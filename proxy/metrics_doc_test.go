@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // counted are counts of all parts, with a value behind every label.
@@ -34,6 +35,9 @@ func counted() Counts {
 				Submissions: map[string]uint64{"accepted": 8}, Records: map[string]uint64{"published": 7}, Batches: h,
 				Checkpoints: 9, Syncs: 90, Processing: 1, Waiting: 2,
 			}
+		},
+		Peers: func() []PeerStatus {
+			return []PeerStatus{{Domain: "peer.example", AnsweredAt: time.Unix(1000, 0), Checks: map[string]uint64{"consistent": 3}}}
 		},
 		Security: func() map[string]uint64 { return map[string]uint64{"signature": 2, "fence": 0} },
 	}
@@ -70,7 +74,7 @@ func scrape(t *testing.T) map[string]family {
 const metricsHead = `# Metrics
 
 ` + "`GET /metrics`" + ` on the admin listener answers in the text format of Prometheus. This page is made from such an answer; a test keeps the two
-equal. Labels come from closed sets, apart from ` + "`registry`" + `, which is one of the configured domains: nothing that a client or an upstream
+equal. Labels come from closed sets, apart from ` + "`registry`" + ` and ` + "`peer`" + `, which are configured domains: nothing that a client or an upstream
 sends makes a new series. Besides what is listed here there are ` + "`go_…`" + ` and ` + "`process_…`" + `, as every Go program has them.
 [grafana.json](grafana.json) is a dashboard of these metrics; import it and choose the data source.
 

@@ -41,6 +41,15 @@ type RegistryStatus struct {
 	Evidence   []string          `json:"evidence,omitempty"` // files with proofs of misbehaviour, not only of this run
 }
 
+// PeerStatus is how an installation is doing that mirrors this one.
+type PeerStatus struct {
+	Domain      string            `json:"domain"`
+	AnsweredAt  time.Time         `json:"answeredAt,omitzero"` // when it last answered
+	LastError   string            `json:"lastError,omitempty"`
+	LastErrorAt time.Time         `json:"lastErrorAt,omitzero"`
+	Checks      map[string]uint64 `json:"checks"` // comparisons of checkpoints since start, by result
+}
+
 // Quarantine is why a registry is believed nothing more.
 type Quarantine struct {
 	Class    string    `json:"class"`
@@ -54,6 +63,7 @@ type statusDocument struct {
 	Version        string            `json:"version,omitempty"`
 	BaseURL        string            `json:"baseUrl"`
 	Registries     []RegistryStatus  `json:"registries"`
+	Peers          []PeerStatus      `json:"peers,omitempty"`
 	SecurityEvents map[string]uint64 `json:"securityEvents,omitempty"` // since start, by kind; those that happened
 }
 
@@ -61,6 +71,9 @@ func (a *admin) status(*http.Request) (any, error) {
 	d := statusDocument{Version: a.s.version, BaseURL: a.s.baseURL, Registries: []RegistryStatus{}}
 	if a.ops.Status != nil {
 		d.Registries = append(d.Registries, a.ops.Status()...)
+	}
+	if a.ops.Counts.Peers != nil {
+		d.Peers = a.ops.Counts.Peers()
 	}
 	if a.ops.Counts.Security != nil {
 		for kind, n := range a.ops.Counts.Security() {

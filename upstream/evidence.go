@@ -56,6 +56,7 @@ type contradiction struct {
 	believed    warg.SignedCheckpoint // zero if the refused one contradicts itself
 	refused     warg.SignedCheckpoint
 	op          *operator // knows the keys of both
+	key         string    // without op: the one key that signed both
 	consistency []byte
 	ledger      Store // if not nil, its leaves up to the refused length are the proof
 }
@@ -78,8 +79,14 @@ func (c *contradiction) encode(domain string, now time.Time) ([]byte, error) {
 		Class: c.class.String(), Reason: c.reason, FoundAt: now.UTC(), Consistency: c.consistency,
 	}
 	delegated := false
+	if c.op == nil {
+		e.PublicKeys = append(e.PublicKeys, c.key)
+	}
 	for _, s := range c.signed() {
 		e.Checkpoints = append(e.Checkpoints, api.AppendCheckpoint(nil, s))
+		if c.op == nil {
+			continue
+		}
 		if key, ok := c.op.state.Key(s.KeyID()); ok && !slices.Contains(e.PublicKeys, key.String()) {
 			e.PublicKeys = append(e.PublicKeys, key.String())
 		}
@@ -135,6 +142,30 @@ func (c *contradiction) refusal(domain string, now time.Time) *warg.Error {
 	text, err := c.encode(domain, now)
 	r := &Refusal{Class: c.class, Err: errors.Join(fmt.Errorf("registry `%s` contradicts itself: %s", domain, c.reason), err), Evidence: text}
 	return &warg.Error{Kind: warg.KindUpstreamInvalid, Message: r.Error(), Err: r}
+}
+
+// Fork is what somebody found who is no replica: two checkpoints of one registry that
+// cannot both be true.
+type Fork struct {
+	Domain            string
+	Believed, Refused warg.SignedCheckpoint
+	Key               warg.PublicKey // signed both
+	Consistency       []byte         // if the lengths differ: from another root than the shorter one's to that of the longer
+	Reason            string
+}
+
+// WriteFork writes the evidence of a fork into a folder and returns its name. The same
+// fork is written once.
+func WriteFork(fsys durable.FS, dir string, f Fork, now time.Time) (string, error) {
+	c := &contradiction{
+		class: ClassEquivocation, reason: f.Reason, believed: f.Believed, refused: f.Refused,
+		key: f.Key.String(), consistency: f.Consistency,
+	}
+	text, err := c.encode(f.Domain, now)
+	if err != nil {
+		return "", err
+	}
+	return writeEvidence(fsys, dir, f.Domain, c, text)
 }
 
 // writeEvidence writes a new file and returns its name.

@@ -94,6 +94,7 @@ type Replica struct {
 	begun       atomic.Uint64 // how many refreshes were begun
 	ended       atomic.Uint64 // which of those was the last to end
 	refreshGate breaker       // after a refresh failed, for whatever reason
+	newsAt      atomic.Int64  // when a sighting last began a refresh, Unix nanoseconds
 	heldBack    time.Time     // since when refused records keep a checkpoint back; of the refresh under way
 	reach       breaker       // after upstream could not be reached
 	retries     retryBudget   // of both

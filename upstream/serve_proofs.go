@@ -55,7 +55,9 @@ func (r *Replica) Ledger(ctx context.Context, start uint64, max int) ([]byte, er
 const verifyAgain = 60
 
 // VerifyCheckpoint implements [warg.Registry]. A checkpoint that is longer than
-// ours, or of a length that was never accepted here, is unverified.
+// ours, or of a length that was never accepted here, is unverified; a longer one that
+// the registry signed begins a refresh. One that contradicts what was accepted here
+// proves that the registry has signed two histories, whoever shows it.
 func (r *Replica) VerifyCheckpoint(ctx context.Context, s warg.SignedCheckpoint) (warg.Verification, error) {
 	v, err := r.fresh(ctx)
 	if err != nil {
@@ -65,6 +67,11 @@ func (r *Replica) VerifyCheckpoint(ctx context.Context, s warg.SignedCheckpoint)
 	verdict := warg.Verification{Checkpoint: r.judgeClaims(v, claims), Signature: r.judgeSignature(v, s)}
 	if verdict.Checkpoint == warg.Unverified || verdict.Signature == warg.Unverified {
 		verdict.RetryAfter = verifyAgain
+	}
+	if verdict.Signature == warg.Verified && s != v.signed {
+		if _, err := r.Witness(ctx, s, nil); err != nil && ClassOf(err) == ClassNone {
+			return warg.Verification{}, err
+		}
 	}
 	return verdict, nil
 }

@@ -10,6 +10,7 @@ import (
 const (
 	HeaderRegistry       = "Warg-Registry"            // which registry is asked, and on whose behalf is answered
 	HeaderHint           = "Warg-Registry-Hint"       // on 404 of a log: which registry has the namespace
+	HeaderHeld           = "Entrepot-Held"            // on 504 after CacheOnly: HeldNone
 	HeaderCheckpointTime = "Entrepot-Checkpoint-Time" // when the checkpoint that an answer rests on was signed, RFC 3339
 )
 
@@ -41,6 +42,14 @@ func CheckContentType(value string) error {
 func TooLargeBody() error {
 	return warg.Errorf(warg.KindTooLarge, "Failed to buffer the request body: length limit exceeded")
 }
+
+// CacheOnly is the value of Cache-Control that asks for what is held, without the
+// registry itself being asked (RFC 9111, section 5.2.1.7). HeldNone says that nothing
+// is: a plain 504 could come from anything in between.
+const (
+	CacheOnly = "only-if-cached"
+	HeldNone  = "none"
+)
 
 // Hint returns the value of HeaderHint: that the registry with the given domain
 // has the namespace.

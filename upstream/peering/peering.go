@@ -1,0 +1,243 @@
+// Package peering compares what two installations saw of the same registries.
+//
+// Each of the two mirrors the other. After a start one asks the other whether it saw
+// more of its own registry than its directory knows: a copy of yesterday cannot know
+// by itself that it is one. While they run they show each other the checkpoints that
+// they were shown, of their own registries and of all that both answer for: a registry
+// that tells two of its readers different histories is found out by both.
+//
+// Nothing that a peer says is believed. It brings signed statements; who signs is
+// judged by those who know the keys, see [Registry].
+package peering
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/entrepot/entrepot/warg"
+)
+
+// Peer is the other installation.
+type Peer interface {
+	// Held returns the newest checkpoint that the peer holds of a registry. ok is false
+	// if it holds none. KindNotFound means that it does not answer for that registry.
+	Held(ctx context.Context, registry string) (s warg.SignedCheckpoint, ok bool, err error)
+	// Verify shows the peer a checkpoint.
+	Verify(ctx context.Context, registry string, s warg.SignedCheckpoint) (warg.Verification, error)
+	// Consistency asks for proof that the log of a registry was only appended to.
+	Consistency(ctx context.Context, registry string, from, to uint64) ([]byte, error)
+}
+
+// Registry is one whose checkpoints are compared.
+type Registry interface {
+	Domain() string
+	// Head returns the newest checkpoint that is served here; it is not ok while none is.
+	Head() (warg.SignedCheckpoint, bool)
+	// Saw judges what a peer holds, nil if nothing. prove asks the peer for proofs. The
+	// error says that the answer does not count, or, see [Alarm], what it proves.
+	Saw(ctx context.Context, peer string, held *warg.SignedCheckpoint, prove func(ctx context.Context, from, to uint64) ([]byte, error)) error
+}
+
+// Alarm is an error of [Registry.Saw] about a checkpoint that cannot be true together
+// with what is known. Its evidence is kept already.
+type Alarm struct{ Err error }
+
+// Error says what was found.
+func (a *Alarm) Error() string { return a.Err.Error() }
+
+// Unwrap returns it.
+func (a *Alarm) Unwrap() error { return a.Err }
+
+// DefaultInterval is how often two peers compare everything, give or take a quarter.
+const DefaultInterval = time.Minute
+
+const (
+	askTimeout   = 10 * time.Second // one question
+	firstPause   = time.Second      // before a peer that did not answer is asked again, doubled each time
+	longestPause = time.Minute
+	headCheck    = time.Second // how often it is looked whether there is a new head
+)
+
+// Options say who is compared with whom.
+type Options struct {
+	Domain   string // of the peer
+	Peer     Peer
+	Own      Registry
+	Others   []Registry    // that are mirrored here, without the peer's own
+	Interval time.Duration // 0 = DefaultInterval
+	Now      func() time.Time
+	Log      *slog.Logger
+}
+
+// Link is the comparison with one peer.
+type Link struct {
+	o    Options
+	told map[string]uint64 // length of the head that the peer was shown last, by registry; only of Run
+
+	mu     sync.Mutex
+	status Status // under mu
+}
+
+// New returns a link. Nothing is asked before [Link.Run].
+func New(o Options) *Link {
+	if o.Interval <= 0 {
+		o.Interval = DefaultInterval
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	l := &Link{o: o, told: map[string]uint64{}}
+	l.status = Status{Domain: o.Domain, Checks: map[Result]uint64{}}
+	for r := range results {
+		l.status.Checks[r] = 0
+	}
+	return l
+}
+
+// Run compares until ctx ends: first our own registry, as soon as the peer answers,
+// then everything, again and again, and each new head as soon as there is one.
+func (l *Link) Run(ctx context.Context) {
+	if !l.first(ctx) {
+		return
+	}
+	l.round(ctx)
+	next := l.o.Now().Add(jitter(l.o.Interval))
+	for sleep(ctx, headCheck) {
+		if now := l.o.Now(); !now.Before(next) {
+			l.round(ctx)
+			next = l.o.Now().Add(jitter(l.o.Interval))
+			continue
+		}
+		l.tellNews(ctx)
+	}
+}
+
+// first asks what the peer saw of our own registry until it has answered.
+func (l *Link) first(ctx context.Context) bool {
+	pause, said := firstPause, ""
+	for {
+		err := l.compare(ctx, l.o.Own)
+		var alarm *Alarm
+		if err == nil || errors.As(err, &alarm) {
+			l.o.Log.Info("peer has said what it saw of us", "peer", l.o.Domain)
+			return ctx.Err() == nil
+		}
+		if text := err.Error(); text != said && ctx.Err() == nil {
+			said = text
+			l.o.Log.Warn("peer has not said yet what it saw of us", "peer", l.o.Domain, "error", err)
+		}
+		if !sleep(ctx, jitter(pause)) {
+			return false
+		}
+		pause = min(2*pause, longestPause)
+	}
+}
+
+// round compares all registries, in both directions.
+func (l *Link) round(ctx context.Context) {
+	for _, r := range append([]Registry{l.o.Own}, l.o.Others...) {
+		if ctx.Err() != nil {
+			return
+		}
+		err := l.compare(ctx, r)
+		if errors.Is(err, &warg.Error{Kind: warg.KindNotFound}) && r != l.o.Own {
+			continue // the peer does not answer for that registry
+		}
+		if err == nil {
+			l.show(ctx, r)
+		}
+	}
+}
+
+// tellNews shows the peer the heads that have grown.
+func (l *Link) tellNews(ctx context.Context) {
+	for _, r := range append([]Registry{l.o.Own}, l.o.Others...) {
+		head, ok := r.Head()
+		if before, told := l.told[r.Domain()]; ok && told && head.Unverified().LogLength != before {
+			l.show(ctx, r)
+		}
+	}
+}
+
+// compare judges what the peer holds of a registry.
+func (l *Link) compare(ctx context.Context, r Registry) error {
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	held, ok, err := l.o.Peer.Held(asking, r.Domain())
+	if err != nil {
+		l.note(r, resultOf(err), err)
+		return fmt.Errorf("asking peer `%s` what it holds of registry `%s`: %w", l.o.Domain, r.Domain(), err)
+	}
+	seen := &held
+	if !ok {
+		seen = nil
+	}
+	err = r.Saw(asking, l.o.Domain, seen, func(ctx context.Context, from, to uint64) ([]byte, error) {
+		return l.o.Peer.Consistency(ctx, r.Domain(), from, to)
+	})
+	var alarm *Alarm
+	switch {
+	case errors.As(err, &alarm):
+		l.o.Log.Error("peer holds what contradicts us", "peer", l.o.Domain, "registry", r.Domain(), "error", err)
+		l.note(r, Contradiction, err)
+	case err != nil:
+		l.note(r, Refused, err)
+	case !ok:
+		l.note(r, Absent, nil)
+	default:
+		l.note(r, Consistent, nil)
+	}
+	return err
+}
+
+// show shows the peer our head of a registry. If it is news the peer looks for itself;
+// if it contradicts what the peer knows, it is the peer that raises the alarm, and we
+// learn of it at the next comparison.
+func (l *Link) show(ctx context.Context, r Registry) {
+	head, ok := r.Head()
+	if !ok {
+		return
+	}
+	asking, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	v, err := l.o.Peer.Verify(asking, r.Domain(), head)
+	switch {
+	case err != nil:
+		l.note(r, resultOf(err), err)
+		return
+	case v.Checkpoint == warg.Verified:
+		l.note(r, Verified, nil)
+	case v.Checkpoint == warg.Unverified:
+		l.note(r, Unverified, nil)
+	default:
+		l.note(r, Denied, fmt.Errorf("the peer says that our checkpoint of length %d is %s", head.Unverified().LogLength, v.Checkpoint))
+		l.o.Log.Warn("peer does not accept our checkpoint", "peer", l.o.Domain, "registry", r.Domain(), "length", head.Unverified().LogLength)
+	}
+	l.told[r.Domain()] = head.Unverified().LogLength
+}
+
+// jitter spreads a pause by a quarter to both sides, so that peers that were started
+// together do not ask together for ever.
+func jitter(d time.Duration) time.Duration {
+	return d*3/4 + rand.N(d/2) //nolint:gosec // nobody gains anything by knowing it
+}
+
+// sleep waits, and reports whether ctx goes on.
+func sleep(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
