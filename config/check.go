@@ -71,8 +71,11 @@ func (c *Config) checkAuthority(l *problems) {
 	}
 	c.wantFile(l, a.PolicyFile, "authority", "policy_file")
 	for i, peer := range a.Peers {
-		if u := c.upstream(peer); u == nil || u.Kind != KindWarg {
+		switch u := c.upstream(peer); {
+		case u == nil || u.Kind != KindWarg:
 			l.add(c.Where("authority", "peers", itoa(i)), "peer `%s` is not an upstream of kind `warg` in this file", peer)
+		case u.Offline:
+			l.add(c.Where("authority", "peers", itoa(i)), "peer `%s` is offline in this file, so it could never be asked", peer)
 		}
 	}
 	if c.BaseURL != "" && !c.Set("authority", "domain") {

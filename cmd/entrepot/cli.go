@@ -38,6 +38,7 @@ type cli struct {
 	Backup      backupCmd       `cmd:"" help:"Copy a registry to another place, also while it is used."`
 	Restore     restoreCmd      `cmd:"" help:"Bring a backup back; it signs nothing until you say so."`
 	Freeze      freezeCmd       `cmd:"" help:"End this registry for good: it is read for ever and never signs again."`
+	Recover     recoverCmd      `cmd:"" help:"Bring a fenced registry back: from a peer, or on your word."`
 	Monitor     monitorCmd      `cmd:"" help:"Watch registries and prove them wrong where they are."`
 	Version     versionCmd      `cmd:"" help:"Show version, protocol and build."`
 	Completion  completionCmd   `cmd:"" help:"Print a completion script for bash, zsh or fish."`

@@ -273,7 +273,6 @@ func TestUnserved(t *testing.T) {
 		{"users", "[access]\nusers_file = \"c.toml\"\n", "c.toml:2:14: users"},
 		{"tokens", "[access]\nread = \"authenticated\"\ntokens_file = \"c.toml\"\n", "c.toml:2:8: read = \"authenticated\""},
 		{"rules", "[[access.rule]]\nwho = [\"a\"]\nrepositories = [\"a\"]\ncan = [\"pull\"]\n", "c.toml:1:10: access rules"},
-		{"peers", "[authority]\npeers = [\"n\"]\n[upstream.n]\nurl = \"https://n.example\"\ntrust_first_key = true\n", "c.toml:2:1: peers"},
 		{"environment", "", "ENTREPOT_ACCESS_USERS_FILE: users"},
 	} {
 		t.Run(test.name, func(t *testing.T) {

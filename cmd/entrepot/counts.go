@@ -11,6 +11,9 @@ import (
 // counts returns what the site's parts count, in the words of the metrics.
 func (s *site) counts() proxy.Counts {
 	c := proxy.Counts{Authority: s.authorityCounts, Security: s.securityEvents}
+	if len(s.conf.Authority.Peers) > 0 && s.peers != nil {
+		c.Peers = s.peers.status
+	}
 	if s.cache != nil {
 		c.Cache, c.Upstreams = s.cacheCounts, s.upstreamCounts
 	}

@@ -111,6 +111,9 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	go func() { ended <- server.ServeAdmin(admin) }()
 	s.mirrors.start()
 	s.mirrors.startKeepers()
+	if err := s.peers.start(); err != nil {
+		return err
+	}
 	log.Info("ready", "base_url", base, "listen", public.Addr().String(), "domain", conf.Authority.Domain,
 		"operator_key", string(s.key.Public().ID()), "data", conf.Data, "version", thisBuild().Version)
 	p.greet(conf, base, log)
@@ -181,6 +184,7 @@ type site struct {
 	keepers   map[string]*adopt.Keeper   // of namespaces that are adopted, by upstream
 	server    *proxy.Server              // nil for commands
 	mirrors   *mirrors
+	peers     *peers
 	health    *health
 	closers   []func() error // in the order in which things were opened
 }
@@ -230,6 +234,7 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 			return nil, err
 		}
 	}
+	s.peers = newPeers(s)
 	if len(conf.Upstreams) == 0 {
 		s.mirrors = newMirrors(s)
 		return s, nil
@@ -249,7 +254,7 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 	}
 	s.openKeepers(o)
 	s.mirrors = newMirrors(s)
-	s.closers = append(s.closers, s.mirrors.close)
+	s.closers = append(s.closers, s.mirrors.close, s.peers.close)
 	return s, nil
 }
 
@@ -275,17 +280,37 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 	if err != nil {
 		return err
 	}
-	s.authority, err = authority.Open(ctx, authority.Options{
+	opened := s.authorityOptions()
+	opened.Namespaces, opened.Adopt, opened.Init, opened.Policy = namespaces, s.wantedAdoptions(o), o.init, policy
+	opened.Step = step
+	if o.serve {
+		opened.Peers = conf.Authority.Peers
+	}
+	s.authority, err = authority.Open(ctx, opened)
+	if err != nil {
+		return fmt.Errorf("opening the authority: %w", err)
+	}
+	s.closers = append(s.closers, s.authority.Close)
+	if err := s.checkNamespaces(o); err != nil {
+		return err
+	}
+	if o.create && conf.File == "" && len(s.authority.Namespaces()) == 0 && s.fenced() == "" {
+		return s.whyStopped(s.authority.DefineNamespace(ctx, config.DefaultNamespace)) // an earlier first start was cut short
+	}
+	return nil
+}
+
+// authorityOptions returns the options of our own registry that do not depend on what
+// it is opened for.
+func (s *site) authorityOptions() authority.Options {
+	conf := s.conf
+	return authority.Options{
 		Dir:        filepath.Join(conf.Data, authorityDir),
 		ContentDir: filepath.Join(conf.Data, contentDir),
 		AnchorFile: conf.Authority.AnchorFile,
 		Domain:     conf.Authority.Domain,
 		Key:        s.key,
 		KeyFile:    conf.KeyFile(),
-		Namespaces: namespaces,
-		Adopt:      s.wantedAdoptions(o),
-		Init:       o.init,
-		Policy:     policy,
 		Content:    authority.ContentPolicy(conf.Content.Policy),
 		Limits: authority.Limits{
 			ContentSize:   conf.Content.MaxSize,
@@ -298,19 +323,7 @@ func (s *site) openAuthority(ctx context.Context, o siteOptions) error {
 		Now:     s.now,
 		Log:     s.log,
 		Audit:   s.audit,
-		Step:    step,
-	})
-	if err != nil {
-		return fmt.Errorf("opening the authority: %w", err)
 	}
-	s.closers = append(s.closers, s.authority.Close)
-	if err := s.checkNamespaces(o); err != nil {
-		return err
-	}
-	if o.create && conf.File == "" && len(s.authority.Namespaces()) == 0 && s.fenced() == "" {
-		return s.whyStopped(s.authority.DefineNamespace(ctx, config.DefaultNamespace)) // an earlier first start was cut short
-	}
-	return nil
 }
 
 // whyStopped returns what stopped the authority, if it is not at work any more: what a

@@ -37,8 +37,5 @@ func unserved(c *config.Config) error {
 	if len(c.Access.Rules) > 0 {
 		add("access rules", "access", "rule", "0")
 	}
-	if len(c.Authority.Peers) > 0 {
-		add("peers", "authority", "peers")
-	}
 	return config.Complain(list)
 }
