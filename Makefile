@@ -64,7 +64,7 @@ hostile: build
 fuzz:
 	go run ./internal/fuzz -time $(FUZZTIME) -only '$(FUZZ)'
 
-## sabotage: break one promise at a time and see a test fail (20 minutes); SABOTAGE=regexp picks, SABOTAGE=short is ten
+## sabotage: break one promise at a time and see a test fail (an hour on 2 busy cores); SABOTAGE=regexp picks, SABOTAGE=short is ten
 .PHONY: sabotage
 sabotage:
 	go run ./internal/sabotage -only '$(SABOTAGE)'

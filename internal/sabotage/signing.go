@@ -200,10 +200,4 @@ var signingMutants = []mutant{
 		old:  "return it, a.states.apply(l, rec, f.Envelope, pkglog.CheckSignature)", new: "return it, a.states.apply(l, rec, f.Envelope, pkglog.SignatureVerified)",
 		pkg: "authority", test: "TestForgedTailIsCut",
 	},
-	{
-		name: "rejected before the batch is published", promise: "G1",
-		file: "authority/batch.go",
-		old:  "\tif len(b.items) > 0 {\n\t\tif err := a.append(b); err != nil {", new: "\tif err := a.rejectAll(b.rejected); err != nil {\n\t\treturn err\n\t}\n\tb.rejected = nil\n\tif len(b.items) > 0 {\n\t\tif err := a.append(b); err != nil {",
-		pkg: "authority", test: "TestCrashAtEveryStep",
-	},
 }

@@ -241,12 +241,6 @@ var replicaMutants = []mutant{
 		pkg: "upstream/uploads", test: "TestEveryCallCanFail",
 	},
 	{
-		name: "retries without a budget", promise: "G9",
-		file: "upstream/breaker.go",
-		old:  "if b.failures < doublings && budget.take() {", new: "if b.failures < doublings && (budget.take() || true) {",
-		pkg: "upstream", test: "TestFlappingUpstreamHasABudget",
-	},
-	{
 		name: "refused log asked for by every reader", promise: "G9",
 		file: "upstream/fetch_logs.go",
 		old:  "b.r.logsFailed.put(id, err, b.r.o.Now().Add(refusedPause))", new: "_ = refusedPause",
