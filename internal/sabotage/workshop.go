@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -148,6 +149,10 @@ func (w *workshop) test(binary, pkg, pattern string) (string, error) {
 	bounded := fmt.Sprintf(`ulimit -v %d; exec "$0" "$@"`, maxMemory)
 	cmd := exec.Command("sh", append([]string{"-c", bounded, binary}, args...)...)
 	cmd.Dir = filepath.Join(w.root, filepath.FromSlash(pkg))
+	found := filepath.Join(cmd.Dir, "testdata", "rapid") // what a property test leaves when it fails
+	if _, err := os.Stat(found); errors.Is(err, fs.ErrNotExist) {
+		defer os.RemoveAll(found)
+	}
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }
