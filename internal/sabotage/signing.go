@@ -113,7 +113,7 @@ var signingMutants = []mutant{
 	{
 		name: "clock far ahead at the start not noticed", promise: "G14",
 		file: "authority/open.go",
-		old:  "if !now.After(head.Add(maxJump)) {", new: "if !now.After(head.Add(maxJump)) && false {",
+		old:  "if !now.After(head.Add(maxJump)) {", new: "if !now.After(head.Add(maxJump)) || true {",
 		pkg: "authority", test: "TestClockFarAhead",
 	},
 	{
