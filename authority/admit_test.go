@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -263,13 +265,17 @@ func TestResign(t *testing.T) {
 
 // TestConcurrentConflicts: of 64 publishers that all add the next record to one
 // log, exactly one wins; the others are told at once which record to wait for, which
-// is one that was accepted, or find theirs rejected.
+// is one that was accepted, or find theirs rejected. ROUNDS=1000 is the long form.
 func TestConcurrentConflicts(t *testing.T) {
 	a, _ := memory(t, nil)
 	p, begin := first("test:contested", nil)
 	publish(t, a, begin)
 	settled(t, a, begin)
-	const writers, rounds = 64, 5
+	const writers = 64
+	rounds := 5
+	if n, err := strconv.Atoi(os.Getenv("ROUNDS")); err == nil {
+		rounds = n
+	}
 	for round := range rounds {
 		reqs := make([]warg.PublishRequest, writers)
 		base := *p
