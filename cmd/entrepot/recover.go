@@ -17,6 +17,7 @@ type recoverCmd struct {
 	jsonFlag
 	From   string `placeholder:"URL" help:"Fetch what is missing from a registry that mirrors this one: its URL, or its name in the configuration."`
 	Accept string `placeholder:"LENGTH:LOGROOT" help:"Say that this is the newest checkpoint that was ever issued."`
+	Clock  bool   `name:"accept-clock" help:"Say that the clock is right although it jumped; also while the server runs."`
 }
 
 func (recoverCmd) Help() string {
@@ -38,6 +39,9 @@ Example:
 }
 
 func (c recoverCmd) Run(ctx context.Context, p *process) error {
+	if c.Clock {
+		return c.acceptClock(ctx, p)
+	}
 	if c.From == "" && c.Accept == "" {
 		return exitf(exitUsage, "say where to recover from with --from URL, or vouch for a checkpoint with --accept LENGTH:LOGROOT")
 	}
