@@ -135,7 +135,7 @@ func parseBase(base string) (clean, path string, err error) {
 	switch {
 	case u.Scheme != "http" && u.Scheme != "https", u.Host == "":
 		return "", "", fmt.Errorf("reading base URL %q: it must be absolute and begin with http:// or https://", base)
-	case u.RawQuery != "" || u.Fragment != "" || u.User != nil:
+	case strings.ContainsAny(base, "?#") || u.User != nil:
 		return "", "", fmt.Errorf("reading base URL %q: it must have neither user, query nor fragment", base)
 	case strings.ContainsAny(u.Path, "{}?*:") || strings.Contains(u.Path, "//") || u.RawPath != "":
 		return "", "", fmt.Errorf("reading base URL %q: its path has characters that need escapes or are reserved", base)
