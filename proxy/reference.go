@@ -22,6 +22,8 @@ This page is made from the route table in ` + "`proxy/endpoint.go`" + `; a test 
   echoed. The first thing that is wrong decides, in this order: path parameters, this header, content type, length, body.
 * Answers for another registry carry ` + "`Age`" + `, the seconds since its checkpoint was last known to be the newest, and
   ` + "`Entrepot-Checkpoint-Time`" + `, when that checkpoint was signed.
+* ` + "`Cache-Control: only-if-cached`" + ` on the checkpoint of another registry asks for the newest that was ever accepted, without that registry being
+  asked. If there is none the answer is 504 with ` + "`Entrepot-Held: none`" + `. Peers ask so.
 * JSON answers and errors have the content type ` + "`application/json`" + ` and nothing else. The HTTP status equals ` + "`status`" + ` in the body.
 * JSON requests need ` + "`application/json`" + ` or ` + "`application/*+json`" + `, have at most 2 MiB, no member twice, and valid UTF-8.
 * An unknown path below ` + "`/v1/`" + ` is 404 with a JSON body, any other unknown path an empty 404. A known path with a wrong method is an empty
