@@ -27,6 +27,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/api"
 )
 
 // logBuffer is a log that tests can read while it is written.
@@ -96,6 +97,7 @@ func TestLogKeepsSecrets(t *testing.T) {
 	st.exchange("GET", get("/v1/fetch/checkpoint", "Authorization: canary8", "Authorization: canary9"), true)
 	st.exchange("GET", "GET / HTTP/1.1\r\nHost: a\r\nX: canary\x00\r\n\r\n", true)
 	st.get("/nothing?canary")
+	st.post("/"+api.PathUploadCapability("canary"), "content")
 	text := log.String()
 	if strings.Contains(text, "canary") {
 		t.Errorf("secrets in the log: %s", text)
