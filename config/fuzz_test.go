@@ -1,6 +1,7 @@
 package config
 
 import (
+	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -26,7 +27,8 @@ func FuzzPolicy(f *testing.F) {
 			}
 			return
 		}
-		bad, ok := err.(*Error)
+		var bad *Error
+		ok := errors.As(err, &bad)
 		if !ok || len(bad.Problems) == 0 {
 			t.Fatalf("complaint of type %T: %v", err, err)
 		}

@@ -256,7 +256,7 @@ func (c rawCase) play(addr string) error {
 	}
 	got, err := statuses(all, raw)
 	if err != nil || fmt.Sprint(got) != fmt.Sprint(want) {
-		return fmt.Errorf("answered %v (%v); want %v\n%q", got, err, want, all)
+		return fmt.Errorf("answered %v (%w); want %v\n%q", got, err, want, all)
 	}
 	return nil
 }

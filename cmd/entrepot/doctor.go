@@ -149,7 +149,7 @@ func (d *doctor) fileSystem() {
 		unix.NFS_SUPER_MAGIC: "nfs", unix.TMPFS_MAGIC: "tmpfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay",
 		unix.SMB2_SUPER_MAGIC: "smb", unix.CIFS_SUPER_MAGIC: "cifs", unix.RAMFS_MAGIC: "ramfs",
 	}
-	if kind := doubtful[int64(st.Type)]; kind != "" {
+	if kind := doubtful[st.Type]; kind != "" {
 		d.say("file system", stateWarn, "put data on a local disk", "%s is on %s, which may lose what was synced, or locks", d.conf.Data, kind)
 	} else {
 		d.say("file system", stateOK, "", "%s is on a local disk (type %#x)", d.conf.Data, st.Type)
