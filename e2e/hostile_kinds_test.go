@@ -35,7 +35,7 @@ func ask(c *http.Client, method, url, body, has string) error {
 	defer answer.Body.Close()
 	all, err := io.ReadAll(answer.Body)
 	if err != nil || answer.StatusCode != http.StatusOK || !strings.Contains(string(all), has) {
-		return fmt.Errorf("%s %s: %s %.200q, %v", method, url, answer.Status, all, err)
+		return fmt.Errorf("%s %s: %s %.200q, %w", method, url, answer.Status, all, err)
 	}
 	return nil
 }

@@ -43,7 +43,6 @@ type fort struct {
 	addr    string
 	big     string // path of a large content
 	small   string // path of a small one
-	log     string // log id of a package
 	env     []string
 }
 
