@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"iter"
-	"math"
 
 	"github.com/entrepot/entrepot/authority/journal"
 	"github.com/entrepot/entrepot/internal/cas"
+	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
+	"github.com/entrepot/entrepot/warg/vlog"
 )
 
 // PeerLog is what a peer holds of this registry. Nothing of it is believed.
@@ -58,10 +59,10 @@ func (e *NeedWordError) Error() string {
 // signature and extend what we know; a peer that is behind us is refused with a
 // [*RefusedError].
 //
-// Everything is verified before anything is written: the peer's records continue our
-// journal to the very root that we signed. Then content is fetched, the anchor is raised, the records are
-// appended, and the index follows at the next Open. A crash in between leaves a registry
-// that is fenced until Heal is called again.
+// Everything is verified before anything is written or cleared: the peer's records
+// continue our journal to the very root that we signed. Then content is fetched, the
+// anchor is raised, the records are appended, and the index follows at the next Open. A
+// crash in between leaves a registry that is fenced until Heal is called again.
 func Heal(ctx context.Context, o Options, peer PeerLog, h *Healing) (err error) {
 	r, err := openRescue(o)
 	if err != nil {
@@ -75,16 +76,20 @@ func Heal(ctx context.Context, o Options, peer PeerLog, h *Healing) (err error) 
 	if head, err = r.mayHeal(head, h.Word); err != nil {
 		return err
 	}
-	if err := r.openJournal(); err != nil {
+	if err := r.lookAtJournal(); err != nil {
 		return err
 	}
+	edge := r.journal.Anchored()
 	t := &takeover{r: r, peer: peer, head: head, h: h}
-	h.From, h.To = r.journal.Length(), head.Unverified().LogLength
-	if err := t.verify(ctx); err != nil {
+	h.From, h.To = edge.Len(), head.Unverified().LogLength
+	if err := t.verify(ctx, edge); err != nil {
 		return err
 	}
 	// As in a publish: content before the checkpoint that covers its release.
 	if err := t.contents(ctx); err != nil {
+		return err
+	}
+	if err := r.openJournal(h.From); err != nil {
 		return err
 	}
 	if err := r.settle(head); err != nil {
@@ -126,32 +131,57 @@ func (r *rescue) mayHeal(head warg.SignedCheckpoint, w *Word) (warg.SignedCheckp
 	return head, nil
 }
 
-// openJournal opens the journal to be continued: at the anchor, without what stands
-// above it and nobody was told about, or where it ends before.
-func (r *rescue) openJournal() error {
+// lookAtJournal reads the journal up to the newest checkpoint that is known here, or as
+// far as it can be read. Nothing is changed.
+func (r *rescue) lookAtJournal() error {
 	known, err := r.known()
 	if err != nil {
 		return err
 	}
-	length := known.Unverified().LogLength
-	if err := r.fs.Mkdir(r.path(logDir)); err == nil {
-		err = r.fs.SyncDir(r.o.Dir)
-		if err != nil {
-			return err
-		}
-	}
-	r.journal, err = journal.Open(r.segments(logDir), r.registry, length)
+	r.journal, err = journal.Look(r.segments(logDir), r.registry, known.Unverified().LogLength)
 	if errors.As(err, new(*journal.Damage)) {
 		r.o.Log.Warn("the journal ends early; the rest is taken from the peer", "error", err)
+		r.short = true
+		r.journal, err = journal.LookShort(r.segments(logDir), r.registry)
+	}
+	if err != nil {
+		return fmt.Errorf("reading journal: %w", err)
+	}
+	edge := r.journal.Anchored()
+	if n, most := edge.Len(), known.Unverified().LogLength; n > most {
+		return refused("the journal has %d records that are sealed, and only %d were signed for", n, most)
+	}
+	return nil
+}
+
+// openJournal opens the journal that was looked at, to be continued at a length. What
+// stands above, and nobody was told about or cannot be read, is cleared: the peer's
+// records, which are verified by now, take its place.
+func (r *rescue) openJournal(length uint64) (err error) {
+	looked := r.journal
+	r.journal = nil
+	if err := looked.Close(); err != nil {
+		return err
+	}
+	if err := durable.MkdirAll(r.fs, r.path(logDir)); err != nil {
+		return err
+	}
+	if r.short {
 		r.journal, err = journal.OpenShort(r.segments(logDir), r.registry)
+	} else {
+		r.journal, err = journal.Open(r.segments(logDir), r.registry, length)
 	}
 	if err != nil {
 		return fmt.Errorf("opening journal: %w", err)
 	}
-	if r.journal.Length() > length {
-		return r.journal.Cut(length)
+	edge := r.journal.Anchored()
+	if n := edge.Len(); n != length {
+		return fmt.Errorf("the journal had %d records a moment ago, now it has %d", length, n)
 	}
-	return nil
+	if r.short {
+		return nil
+	}
+	return r.journal.Cut(length)
 }
 
 // takeover is a healing under way.
@@ -187,7 +217,7 @@ func (t *takeover) frames(ctx context.Context) iter.Seq2[journal.Frame, error] {
 
 // verify reads all records that are missing: they must lead from our journal to the root
 // of the peer's checkpoint, and our signature must be on that.
-func (t *takeover) verify(ctx context.Context) error {
+func (t *takeover) verify(ctx context.Context, edge vlog.Edge) error {
 	if err := t.replay(); err != nil {
 		return err
 	}
@@ -195,7 +225,6 @@ func (t *takeover) verify(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	edge := t.r.journal.Edge()
 	for f, err := range t.frames(ctx) {
 		if err != nil {
 			return err
@@ -306,11 +335,10 @@ func (t *takeover) content(ctx context.Context, d warg.Digest) error {
 		return fmt.Errorf("fetching content %s from the peer: %w", d, err)
 	}
 	defer body.Close()
-	_, err = t.r.content.Put(d, body, cas.Checks{MaxSize: math.MaxInt64})
-	var other *cas.MismatchError
-	if errors.As(err, &other) {
+	_, err = t.r.content.Put(d, body, cas.Checks{MaxSize: t.r.o.Limits.ContentSize})
+	if errors.Is(err, cas.ErrTooLarge) || errors.As(err, new(*cas.MismatchError)) {
 		t.h.Lacking = append(t.h.Lacking, d)
-		t.r.o.Log.Warn("the peer has other bytes under a digest", "digest", d.String(), "error", err)
+		t.r.o.Log.Warn("content is not taken from the peer", "digest", d.String(), "error", err)
 		return nil
 	}
 	return err

@@ -39,6 +39,7 @@ type rescue struct {
 	*Authority
 	anchored bool // there is an anchor, undamaged
 	damaged  bool // there is one that cannot be read
+	short    bool // the journal ends before what was signed for
 }
 
 // openRescue takes the lock and reads anchor and history. The caller closes it.

@@ -7,12 +7,14 @@ import (
 	"fmt"
 	"io"
 	"iter"
+	"maps"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/authority/journal"
+	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
@@ -284,6 +286,58 @@ func TestHealIsSafe(t *testing.T) {
 		if !f.Reached() {
 			return
 		}
+	}
+}
+
+// TestHealRefusedChangesNothing: a peer that is refused costs nothing that is here: not
+// what stands in the journal behind damage, and not a tail.
+func TestHealRefusedChangesNothing(t *testing.T) {
+	harms := map[string]func(t *testing.T, g *estate){
+		"a damaged record": func(t *testing.T, g *estate) {
+			name := "/data/authority/log/" + segment.Name(1)
+			b, err := durable.ReadFile(g.m, name, 1<<20)
+			must(t, err)
+			at := bytes.Index(b, []byte("test:p2"))
+			b[at] ^= 1
+			must(t, durable.Replace(g.m, name, b, nil))
+		},
+		"a tail": func(t *testing.T, g *estate) {
+			o := g.options()
+			o.Step = func(name string) error {
+				if name == "segSynced" {
+					return errCrash
+				}
+				return nil
+			}
+			a, err := Open(t.Context(), o)
+			must(t, err)
+			_, req := first("test:tail", nil)
+			publish(t, a, req)
+			<-a.Done()
+			_ = a.Close() // it failed
+		},
+	}
+	for name, harm := range harms {
+		t.Run(name, func(t *testing.T) {
+			g := newEstate(t, 3)
+			here := g.copied()
+			g.grow(t, 1)
+			theirs := open(t, g.options())
+			other := newEstate(t, 0) // another registry that the same key signs for
+			other.n = 10
+			other.grow(t, 6)
+			liar := open(t, other.options())
+			harm(t, here)
+			before := here.m.Tree("/data/authority/log")
+			if err := Heal(t.Context(), here.options(), peerOf{liar}, &Healing{}); err == nil {
+				t.Fatal("another registry's log was taken over")
+			}
+			if after := here.m.Tree("/data/authority/log"); !maps.Equal(before, after) {
+				t.Error("the journal changed")
+			}
+			must(t, Heal(t.Context(), here.options(), peerOf{theirs}, &Healing{}))
+			here.complete(t, 4)
+		})
 	}
 }
 

@@ -47,6 +47,10 @@ func (j *Journal) Length() uint64 { return j.edge.Len() }
 // Edge returns the right edge of the log tree over all frames.
 func (j *Journal) Edge() vlog.Edge { return j.edge.Clone() }
 
+// Anchored returns the right edge over the frames up to the anchor, or over all of a
+// journal that was opened short.
+func (j *Journal) Anchored() vlog.Edge { return j.tail.edge.Clone() }
+
 // Append writes frames, which must continue the journal, and returns where they
 // stand. They are not durable before [Journal.Sync]. After an error the journal
 // must not be used any more.

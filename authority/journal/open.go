@@ -81,7 +81,19 @@ func (j *Journal) loadAll() error {
 // it ends: with the last frame that can be read. Everything in it must have been signed
 // for; what follows the end in the open segment is overwritten with zeros.
 func OpenShort(dir *segment.Dir, registry warg.Digest) (*Journal, error) {
-	j := &Journal{dir: dir, registry: registry, anchored: math.MaxUint64, short: true, next: 1, readers: map[uint64]*segment.Reader{}}
+	return openShort(dir, registry, false)
+}
+
+// LookShort is to OpenShort what Look is to Open.
+func LookShort(dir *segment.Dir, registry warg.Digest) (*Journal, error) {
+	return openShort(dir, registry, true)
+}
+
+func openShort(dir *segment.Dir, registry warg.Digest, looking bool) (*Journal, error) {
+	j := &Journal{
+		dir: dir, registry: registry, anchored: math.MaxUint64, short: true, looking: looking,
+		next: 1, readers: map[uint64]*segment.Reader{},
+	}
 	if err := j.loadAll(); err != nil {
 		return nil, errors.Join(err, j.Close())
 	}
@@ -247,15 +259,18 @@ func (j *Journal) Scan(from, below uint64, visit func(Frame, Position) error) er
 				return damage("segment %d, byte %d: %w", p.Segment, p.Offset, err)
 			}
 			switch {
-			case f.Index >= below:
-				return done
 			case f.Index < from:
 				return nil
 			case f.Index != from:
 				return damage("segment %d, byte %d: frame has index %d instead of %d", p.Segment, p.Offset, f.Index, from)
 			}
-			from++
-			return visit(f, p)
+			if err := visit(f, p); err != nil {
+				return err
+			}
+			if from++; from == below {
+				return done // what stands behind is not looked at
+			}
+			return nil
 		})
 		err = errors.Join(err, r.Close())
 		switch {

@@ -27,19 +27,14 @@ func (d *Dir) List() ([]uint64, error) {
 	if err != nil {
 		return nil, err
 	}
-	var numbers []uint64
 	for _, e := range entries {
 		if strings.HasSuffix(e.Name(), ".tmp") {
 			if err := d.FS.Remove(filepath.Join(d.Path, e.Name())); err != nil {
 				return nil, err
 			}
 		}
-		if n, ok := parseName(e.Name()); ok {
-			numbers = append(numbers, n)
-		}
 	}
-	slices.Sort(numbers)
-	return numbers, nil
+	return d.Numbers()
 }
 
 func readFrame(r io.ReaderAt, path string, p Position) ([]byte, error) {

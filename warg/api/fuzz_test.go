@@ -60,6 +60,7 @@ func seedBodies(f *testing.F) {
 		AppendLedger(nil, LedgerPages(1001, PathLedgerRecords)),
 		AppendWellKnown(nil, WellKnown{Preferred: "oci", OCI: &WellKnownOCI{Registry: "r"}, WargURL: "u", LegacyWarg: "v"}),
 	}
+	seeds = append(seeds, []byte(`{"more":true,"operator":[]}`)) // an empty list that is said
 	for kind := range warg.Kind(warg.Kinds) {
 		seeds = append(seeds, AppendError(nil, sample(kind)))
 	}

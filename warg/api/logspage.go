@@ -21,7 +21,10 @@ func ParseLogsPage(body []byte) (warg.LogsPage, error) {
 		case 0:
 			page.More = d.Bool()
 		case 1:
-			page.Operator = readRecords(d, &total)
+			// An empty list is not printed, and the same as none.
+			if page.Operator = readRecords(d, &total); len(page.Operator) == 0 {
+				page.Operator = nil
+			}
 		case 2:
 			page.Packages = readLogs(d, &total)
 		case 3:
