@@ -82,6 +82,9 @@ func (r *rescue) mayBe(w Word) error {
 // word is too low this may be what was signed for.
 func (r *rescue) bearsOut(w Word) error {
 	j, err := journal.Look(r.segments(logDir), r.registry, w.Length)
+	if errors.As(err, new(*journal.Damage)) {
+		return refused("the journal does not bear out length %d: %v", w.Length, err)
+	}
 	if err != nil {
 		return fmt.Errorf("reading the journal up to length %d: %w", w.Length, err)
 	}
