@@ -3,6 +3,24 @@ package main
 // upstreamMutants break what is believed of another registry.
 var upstreamMutants = []mutant{
 	{
+		name: "retries that nobody pays for", promise: "G9",
+		file: "upstream/breaker.go",
+		old:  "if b.failures < doublings && budget.take() {", new: "if b.failures < doublings {",
+		pkg: "upstream", test: "TestFlappingUpstreamHasABudget",
+	},
+	{
+		name: "retries without a budget", promise: "G9",
+		file: "upstream/breaker.go",
+		old:  "if r.earned-1 < -retryReserve {", new: "if r.earned-1 < -retryReserve && false {",
+		pkg: "upstream", test: "TestFlappingUpstreamHasABudget",
+	},
+	{
+		name: "heal clears the journal before the peer is verified", promise: "G12",
+		file: "authority/heal.go",
+		old:  "r.journal, err = journal.LookShort(r.segments(logDir), r.registry)", new: "r.journal, err = journal.OpenShort(r.segments(logDir), r.registry)",
+		pkg: "authority", test: "TestHealRefusedChangesNothing",
+	},
+	{
 		name: "equal length accepted without comparing roots", promise: "G5",
 		file: "upstream/refresh.go",
 		old:  "if !view.SameView(served.cp) {", new: "if !view.SameView(served.cp) && false {",
