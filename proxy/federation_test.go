@@ -264,6 +264,7 @@ func TestFederatedOutages(t *testing.T) {
 		{"unreachable", &warg.Error{Kind: warg.KindUnavailable, Message: "registry up.example cannot be reached", RetryAfter: 30}, 503, message(503, "registry up.example cannot be reached"), "30"},
 		{"unreachable, no time known", warg.Errorf(warg.KindUnavailable, "offline"), 503, message(503, "offline"), "1"},
 		{"refused by verification", warg.Errorf(warg.KindUpstreamInvalid, "bad proof"), 502, message(502, "bad proof"), ""},
+		{"denied, though it is listed", &warg.Error{Kind: warg.KindUpstreamInvalid, Message: "denied", Err: warg.NotFound(warg.KindContentNotFound, d)}, 502, message(502, "denied"), ""},
 		{"timed out", warg.Errorf(warg.KindUpstreamTimeout, "too slow"), 504, message(504, "too slow"), ""},
 		{"broken", errors.New("secret detail"), 500, message(500, "an error occurred while processing the request"), ""},
 		{"wrapped", fmt.Errorf("reading: %w", warg.Errorf(warg.KindUnavailable, "offline")), 503, message(503, "offline"), "1"},

@@ -50,10 +50,10 @@ func (c *call) content() error {
 	ctx, cancel := c.context(contentTime)
 	defer cancel()
 	content, err := c.registry.Open(ctx, c.digest)
-	switch {
-	case errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}):
-		return noSuchContent()
-	case err != nil:
+	if e, ok := errors.AsType[*warg.Error](err); ok && e.Kind == warg.KindContentNotFound {
+		return noSuchContent() // the registry says so; that an upstream does is behind a refusal
+	}
+	if err != nil {
 		return err
 	}
 	size, modified, err := measure(content)

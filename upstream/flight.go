@@ -112,6 +112,12 @@ func (m *memo[K]) put(k K, err error, until time.Time) {
 	m.m[k] = failure{err, until}
 }
 
+func (m *memo[K]) forget(k K) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.m, k)
+}
+
 func (m *memo[K]) clear() {
 	m.mu.Lock()
 	defer m.mu.Unlock()

@@ -63,6 +63,7 @@ func (r *Replica) heal() error {
 	if err := r.o.Store.Reset(); err != nil {
 		return fmt.Errorf("emptying the store of upstream `%s`: %w", r.o.Domain, err)
 	}
+	r.named.forget()
 	r.damaged.Store(false)
 	return nil
 }

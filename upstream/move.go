@@ -241,6 +241,7 @@ func (m *move) copyRecords(ctx context.Context, log warg.LogID) (n uint64, err e
 		if err := to.PutRecords(log, held, page); err != nil {
 			return n, err
 		}
+		m.s.of.stored(page)
 		held += uint64(len(page))
 		n += uint64(len(page))
 	}

@@ -70,7 +70,9 @@ const (
 //
 // What is needed, not held, and cannot be had is KindUnavailable with RetryAfter;
 // what upstream did not answer in time is KindUpstreamTimeout; what was refused is
-// KindUpstreamInvalid, see [ClassOf]. None of them ever looks like "not found".
+// KindUpstreamInvalid, see [ClassOf]. None of them ever looks like "not found". Content
+// that upstream denies is refused if a held record releases it, with what upstream said
+// in the error's chain; else it is not found.
 type Replica struct {
 	o       Options
 	trusted *trusted
@@ -104,6 +106,7 @@ type Replica struct {
 	nameless    memo[warg.LogID]
 	contents    flights[warg.Digest]
 	missing     memo[warg.Digest]
+	named       named // what upstream must have
 
 	exchanges slots // about records, with upstream
 	spools    slots // uploads being received

@@ -74,6 +74,7 @@ func (r *Replica) beginAnew() error {
 	r.logsFailed.clear()
 	r.nameless.clear()
 	r.missing.clear()
+	r.named.forget()
 	r.tally.forget()
 	return r.resume()
 }

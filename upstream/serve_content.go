@@ -78,7 +78,7 @@ func (r *Replica) keepContent(ctx context.Context, digest warg.Digest) error {
 		return own
 	case errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}):
 		r.reach.report(nil, r.o.Now())
-		err = warg.NotFound(warg.KindContentNotFound, digest)
+		err = r.denied(ctx, digest, warg.NotFound(warg.KindContentNotFound, digest))
 		r.missing.put(digest, err, r.o.Now().Add(absentPause))
 		return err
 	}

@@ -40,6 +40,7 @@ func (b *batch) take(pieces []*piece) error {
 		}
 	}
 	for _, p := range pieces {
+		b.r.stored(p.fresh)
 		p.log.held += uint64(len(p.fresh))
 		b.r.counts.records.Add(uint64(len(p.fresh)))
 		if p.bad != nil || p.log.complete(b.v.cp.LogLength, b.r.o.Store) {

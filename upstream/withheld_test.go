@@ -22,7 +22,7 @@ func TestWithheldContent(t *testing.T) {
 		kind   warg.Kind
 		class  Class
 	}{
-		{"denied", warg.NotFound(warg.KindContentNotFound, warg.Digest{}), nil, warg.KindContentNotFound, ClassNone},
+		{"denied", warg.NotFound(warg.KindContentNotFound, warg.Digest{}), nil, warg.KindUpstreamInvalid, ClassAbsence},
 		{"other bytes", nil, other, warg.KindUpstreamInvalid, ClassContent},
 		{"timed out", &warg.Error{Kind: warg.KindUpstreamTimeout, Message: "too slow"}, nil, warg.KindUpstreamTimeout, ClassNone},
 		{"unreachable", &warg.Error{Kind: warg.KindUnavailable, Message: "down", RetryAfter: 1}, nil, warg.KindUnavailable, ClassNone},

@@ -111,6 +111,12 @@ var upstreamMutants = []mutant{
 		pkg: "upstream", test: "TestAttacks",
 	},
 	{
+		name: "content of a release not found because upstream says so", promise: "G3",
+		file: "upstream/serve_content.go",
+		old:  "err = r.denied(ctx, digest, warg.NotFound(warg.KindContentNotFound, digest))", new: "err = warg.NotFound(warg.KindContentNotFound, digest)",
+		pkg: "upstream", test: "TestDeniedContent",
+	},
+	{
 		name: "no evidence kept", promise: "G5",
 		file: "upstream/evidence.go",
 		old:  "if err := durable.Replace(fsys, name, text, nil); err != nil {", new: "if err := error(nil); err != nil {",
