@@ -53,7 +53,7 @@ func (a *Alarm) Error() string { return a.Err.Error() }
 // Unwrap returns it.
 func (a *Alarm) Unwrap() error { return a.Err }
 
-// DefaultInterval is how often two peers compare everything, give or take a quarter.
+// DefaultInterval is how often two peers compare everything, or up to a quarter sooner.
 const DefaultInterval = time.Minute
 
 const (
@@ -71,13 +71,20 @@ type Options struct {
 	Others   []Registry    // that are mirrored here, without the peer's own
 	Interval time.Duration // 0 = DefaultInterval
 	Now      func() time.Time
+	Chance   func(d time.Duration) time.Duration // draws from [0, d), d > 0; nil = at random
 	Log      *slog.Logger
+}
+
+// news is what the peer was told of a registry.
+type news struct {
+	length uint64  // of the head that it was shown last
+	again  backOff // since it did not listen
 }
 
 // Link is the comparison with one peer.
 type Link struct {
 	o    Options
-	told map[string]uint64 // length of the head that the peer was shown last, by registry; only of Run
+	told map[string]*news // by registry, from the first head on that the peer was shown; only of Run
 
 	mu     sync.Mutex
 	status Status // under mu
@@ -91,10 +98,13 @@ func New(o Options) *Link {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Chance == nil {
+		o.Chance = rand.N[time.Duration] //nolint:gosec // nobody gains anything by knowing it
+	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Link{o: o, told: map[string]uint64{}}
+	l := &Link{o: o, told: map[string]*news{}}
 	l.status = Status{Domain: o.Domain, Checks: map[Result]uint64{}}
 	for r := range results {
 		l.status.Checks[r] = 0
@@ -103,26 +113,33 @@ func New(o Options) *Link {
 }
 
 // Run compares until ctx ends: first our own registry, as soon as the peer answers,
-// then everything, again and again, and each new head as soon as there is one.
+// then everything, again and again, and each new head as soon as there is one. From the
+// beginning of one comparison of everything to that of the next an interval passes at
+// most, however long the peer takes to answer as long as that is less.
 func (l *Link) Run(ctx context.Context) {
 	if !l.first(ctx) {
 		return
 	}
-	l.round(ctx)
-	next := l.o.Now().Add(jitter(l.o.Interval))
-	for sleep(ctx, headCheck) {
-		if now := l.o.Now(); !now.Before(next) {
-			l.round(ctx)
-			next = l.o.Now().Add(jitter(l.o.Interval))
-			continue
+	for {
+		next := l.o.Now().Add(sooner(l.o.Interval, l.o.Chance))
+		l.round(ctx)
+		for {
+			left := next.Sub(l.o.Now())
+			if !sleep(ctx, min(max(left, 0), headCheck)) {
+				return
+			}
+			if !l.o.Now().Before(next) {
+				break
+			}
+			l.tellNews(ctx)
 		}
-		l.tellNews(ctx)
 	}
 }
 
 // first asks what the peer saw of our own registry until it has answered.
 func (l *Link) first(ctx context.Context) bool {
-	pause, said := firstPause, ""
+	var again backOff
+	said := ""
 	for {
 		err := l.compare(ctx, l.o.Own)
 		var alarm *Alarm
@@ -134,35 +151,38 @@ func (l *Link) first(ctx context.Context) bool {
 			said = text
 			l.o.Log.Warn("peer has not said yet what it saw of us", "peer", l.o.Domain, "error", err)
 		}
-		if !sleep(ctx, jitter(pause)) {
+		if !sleep(ctx, again.next(l.o.Chance)) {
 			return false
 		}
-		pause = min(2*pause, longestPause)
 	}
 }
 
-// round compares all registries, in both directions.
+// round compares all registries, in both directions. What contradicts us is shown our
+// side as well: the peer has the same right to the alarm, and may not be asking us.
 func (l *Link) round(ctx context.Context) {
 	for _, r := range append([]Registry{l.o.Own}, l.o.Others...) {
 		if ctx.Err() != nil {
 			return
 		}
 		err := l.compare(ctx, r)
-		if errors.Is(err, &warg.Error{Kind: warg.KindNotFound}) && r != l.o.Own {
-			continue // the peer does not answer for that registry
-		}
-		if err == nil {
+		var alarm *Alarm
+		if err == nil || errors.As(err, &alarm) {
 			l.show(ctx, r)
 		}
 	}
 }
 
-// tellNews shows the peer the heads that have grown.
+// tellNews shows the peer the heads that have grown. One that does not listen is shown
+// them less and less often.
 func (l *Link) tellNews(ctx context.Context) {
 	for _, r := range append([]Registry{l.o.Own}, l.o.Others...) {
 		head, ok := r.Head()
-		if before, told := l.told[r.Domain()]; ok && told && head.Unverified().LogLength != before {
-			l.show(ctx, r)
+		told := l.told[r.Domain()]
+		if !ok || told == nil || head.Unverified().LogLength == told.length || l.o.Now().Before(told.again.until) {
+			continue
+		}
+		if !l.show(ctx, r) {
+			told.again.until = l.o.Now().Add(told.again.next(l.o.Chance))
 		}
 	}
 }
@@ -198,13 +218,13 @@ func (l *Link) compare(ctx context.Context, r Registry) error {
 	return err
 }
 
-// show shows the peer our head of a registry. If it is news the peer looks for itself;
-// if it contradicts what the peer knows, it is the peer that raises the alarm, and we
-// learn of it at the next comparison.
-func (l *Link) show(ctx context.Context, r Registry) {
+// show shows the peer our head of a registry, and reports whether it answered. If it is
+// news the peer looks for itself; if it contradicts what the peer knows, it is the peer
+// that raises the alarm, and we learn of it at the next comparison.
+func (l *Link) show(ctx context.Context, r Registry) bool {
 	head, ok := r.Head()
 	if !ok {
-		return
+		return true
 	}
 	asking, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
@@ -212,7 +232,7 @@ func (l *Link) show(ctx context.Context, r Registry) {
 	switch {
 	case err != nil:
 		l.note(r, resultOf(err), err)
-		return
+		return false
 	case v.Checkpoint == warg.Verified:
 		l.note(r, Verified, nil)
 	case v.Checkpoint == warg.Unverified:
@@ -221,23 +241,6 @@ func (l *Link) show(ctx context.Context, r Registry) {
 		l.note(r, Denied, fmt.Errorf("the peer says that our checkpoint of length %d is %s", head.Unverified().LogLength, v.Checkpoint))
 		l.o.Log.Warn("peer does not accept our checkpoint", "peer", l.o.Domain, "registry", r.Domain(), "length", head.Unverified().LogLength)
 	}
-	l.told[r.Domain()] = head.Unverified().LogLength
-}
-
-// jitter spreads a pause by a quarter to both sides, so that peers that were started
-// together do not ask together for ever.
-func jitter(d time.Duration) time.Duration {
-	return d*3/4 + rand.N(d/2) //nolint:gosec // nobody gains anything by knowing it
-}
-
-// sleep waits, and reports whether ctx goes on.
-func sleep(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	l.told[r.Domain()] = &news{length: head.Unverified().LogLength}
+	return true
 }

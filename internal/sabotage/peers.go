@@ -1,0 +1,54 @@
+package main
+
+// peerMutants break what two installations tell each other, and how one brings the
+// other back.
+var peerMutants = []mutant{
+	{
+		name: "peer that does not answer asked every second", promise: "G9",
+		file: "upstream/peering/pause.go",
+		old:  "min(2*b.pause, longestPause)", new: "min(b.pause, longestPause)",
+		pkg: "upstream/peering", test: "TestAskedUntilItAnswers",
+	},
+	{
+		name: "peers asked in step", promise: "G9",
+		file: "upstream/peering/pause.go",
+		old:  "return d*3/4 + chance(d/2)", new: "return d*3/4 + 0*chance(d/2)",
+		pkg: "upstream/peering", test: "TestAskedUntilItAnswers",
+	},
+	{
+		name: "peers compared later than an interval", promise: "G5",
+		file: "upstream/peering/pause.go",
+		old:  "return d - chance(max(d/4, 1))", new: "return d + chance(max(d/4, 1))",
+		pkg: "upstream/peering", test: "TestComparedWithinAnInterval",
+	},
+	{
+		name: "interval counted from the end of a slow comparison", promise: "G5",
+		file: "upstream/peering/peering.go",
+		old:  "\t\tnext := l.o.Now().Add(sooner(l.o.Interval, l.o.Chance))\n\t\tl.round(ctx)\n", new: "\t\tl.round(ctx)\n\t\tnext := l.o.Now().Add(sooner(l.o.Interval, l.o.Chance))\n",
+		pkg: "upstream/peering", test: "TestComparedWithinAnInterval",
+	},
+	{
+		name: "new head not shown to peers", promise: "G5",
+		file: "upstream/peering/peering.go",
+		old:  "\t\t\tl.tellNews(ctx)\n", new: "",
+		pkg: "upstream/peering", test: "TestNewHeadIsShown",
+	},
+	{
+		name: "news for a silent peer every second", promise: "G9",
+		file: "upstream/peering/peering.go",
+		old:  " || l.o.Now().Before(told.again.until)", new: "",
+		pkg: "upstream/peering", test: "TestNewsForASilentPeer",
+	},
+	{
+		name: "contradiction kept from the peer", promise: "G5",
+		file: "upstream/peering/peering.go",
+		old:  "if err == nil || errors.As(err, &alarm) {\n\t\t\tl.show", new: "if !errors.As(err, &alarm) && err == nil {\n\t\t\tl.show",
+		pkg: "upstream/peering", test: "TestContradiction",
+	},
+	{
+		name: "everything asked of a peer before it has answered once", promise: "G9",
+		file: "upstream/peering/peering.go",
+		old:  "\tif !l.first(ctx) {\n\t\treturn\n\t}\n", new: "\t_ = l.first\n",
+		pkg: "upstream/peering", test: "TestAskedUntilItAnswers",
+	},
+}
