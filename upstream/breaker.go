@@ -8,7 +8,7 @@ import (
 	"github.com/entrepot/entrepot/warg"
 )
 
-// Back-off after failures: doubled from first to longest, each drawn between half
+// Back-off after failures: doubled from first to longest, each drawn between nothing
 // and the whole, so that many replicas do not come back at once. The longest is drawn
 // between three quarters and the whole: readers who are answered make us ask at most
 // twice in that time, and one who does not answer is not to be asked more often.
@@ -131,11 +131,25 @@ func (b *breaker) note(err error, now time.Time, budget *retryBudget) {
 	pause, drawn := longestBackoff, longestBackoff/4
 	if b.failures < doublings && budget.take() {
 		pause = firstBackoff << b.failures
-		drawn = pause / 2
+		drawn = pause
 	}
 	b.failures++
 	b.probing, b.last = false, err
 	b.until = now.Add(pause - rand.N(drawn))
+}
+
+// hold lets nothing pass before a pause is over, and up to a tenth more, so that many
+// do not come back at once. A request that finds out goes on, and so does a closed one.
+func (b *breaker) hold(pause time.Duration, now time.Time) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if pause <= 0 || b.failures == 0 || b.probing {
+		return
+	}
+	const share = 10
+	if until := now.Add(pause + rand.N(pause/share+1)); until.After(b.until) {
+		b.until = until
+	}
 }
 
 // Bounds on extra requests: those that are sent before the longest pause is over,

@@ -56,6 +56,34 @@ func TestBreaker(t *testing.T) {
 	}
 }
 
+// TestPausesAreDrawn: the pauses of many who were refused at the same time are spread
+// over all of what they may be, so that they do not come back together.
+func TestPausesAreDrawn(t *testing.T) {
+	const many, parts = 4000, 10
+	now := time.Unix(1_700_000_000, 0)
+	for failures := range doublings + 1 {
+		least, most := time.Duration(0), firstBackoff<<failures
+		if failures == doublings {
+			least, most = longestBackoff*3/4, longestBackoff
+		}
+		var drawn [parts]int
+		for range many {
+			b := &breaker{failures: failures, probing: failures > 0}
+			b.report(errors.New("down"), now)
+			pause := b.until.Sub(now)
+			if pause <= least || pause > most {
+				t.Fatalf("after %d failures: a pause of %s", failures, pause)
+			}
+			drawn[(pause-least-1)*parts/(most-least)]++
+		}
+		for i, n := range drawn {
+			if n < many/parts/2 || n > many/parts*2 {
+				t.Errorf("after %d failures: %d of %d pauses in part %d of %d", failures, n, many, i, parts)
+			}
+		}
+	}
+}
+
 // mostExtra is a tenth of the other requests beyond the reserve, and what that earns.
 func mostExtra(others float64) float64 { return retryReserve*1.1 + others/10 + 1e-6 }
 

@@ -8,8 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
-	"strconv"
 	"strings"
+	"time"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
@@ -118,11 +118,12 @@ func (c *Client) errorAnswer(resp *http.Response, family api.Family, cancel cont
 		b.Close()
 	}
 	e := api.ParseError(family, resp.StatusCode, c.hush(body))
-	if s, err := strconv.Atoi(resp.Header.Get("Retry-After")); err == nil && s > 0 {
-		const longest = 3600
-		e.RetryAfter = min(s, longest)
+	pause := retryAfter(resp.Header, time.Now())
+	if pause <= 0 {
+		return e
 	}
-	return e
+	e.RetryAfter = int((pause + time.Second - 1) / time.Second)
+	return &askedPause{e, pause}
 }
 
 // networkError says what kind of failure kept an exchange from ending. A refusal

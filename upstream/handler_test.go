@@ -19,7 +19,9 @@ import (
 type served struct {
 	reg  warg.Registry
 	pub  warg.Publisher
-	http *httptest.Server
+	mux  *http.ServeMux
+	http *httptest.Server // nil if it is reached otherwise
+	url  string
 
 	mu       sync.Mutex
 	requests map[api.Op]int
@@ -43,8 +45,17 @@ type publisher interface {
 
 func serve(t *testing.T, m publisher) *served {
 	t.Helper()
-	s := &served{reg: m, pub: m, requests: map[api.Op]int{}, headers: map[api.Op]http.Header{}, lengths: map[api.Op]int64{}}
-	mux := http.NewServeMux()
+	s := newServed(m)
+	s.http = httptest.NewServer(s.mux)
+	s.url = s.http.URL
+	t.Cleanup(s.http.Close)
+	return s
+}
+
+// newServed returns a registry that nobody listens for yet.
+func newServed(m publisher) *served {
+	s := &served{reg: m, pub: m, mux: http.NewServeMux(), requests: map[api.Op]int{}, headers: map[api.Op]http.Header{}, lengths: map[api.Op]int64{}}
+	mux := s.mux
 	handle := func(op api.Op, f func(r *http.Request) ([]byte, error)) {
 		for method := range strings.SplitSeq(op.Route().Methods, ",") {
 			if method != http.MethodHead {
@@ -66,8 +77,6 @@ func serve(t *testing.T, m publisher) *served {
 	handle(api.OpLedger, s.ledger)
 	handle(api.OpLedgerRecords, s.ledgerRecords)
 	mux.HandleFunc("/elsewhere", func(_ http.ResponseWriter, r *http.Request) { s.elsewhere(r) })
-	s.http = httptest.NewServer(mux)
-	t.Cleanup(s.http.Close)
 	return s
 }
 
@@ -205,7 +214,7 @@ func (s *served) sources(r *http.Request) ([]byte, error) {
 	if _, err := s.reg.Stat(r.Context(), digest); err != nil {
 		return nil, err
 	}
-	sources := []api.Source{{URL: s.http.URL + "/" + api.PathContent(digest), Size: -1}}
+	sources := []api.Source{{URL: s.url + "/" + api.PathContent(digest), Size: -1}}
 	if s.contentURL != nil {
 		sources = s.contentURL(digest)
 	}
@@ -342,4 +351,15 @@ func replicaOf(t *testing.T, s *served, store Store) *Replica {
 	}
 	t.Cleanup(func() { r.Close() })
 	return r
+}
+
+// total returns how many requests there were.
+func (s *served) total() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	n := 0
+	for _, c := range s.requests {
+		n += c
+	}
+	return n
 }

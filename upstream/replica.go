@@ -311,8 +311,15 @@ func (r *Replica) mayAsk() error {
 const retryOffline = 3600
 
 // asked judges an error of the transport and notes whether upstream could be
-// reached. Whatever the protocol does not foresee there is KindUnavailable.
+// reached, and the pause that it asks for. Whatever the protocol does not foresee there
+// is KindUnavailable.
 func (r *Replica) asked(ctx context.Context, doing string, err error) error {
+	return r.heard(ctx, doing, err, pauseAsked(err))
+}
+
+// heard is asked, with the pause that is to be kept in any case if err says that
+// upstream cannot be reached.
+func (r *Replica) heard(ctx context.Context, doing string, err error, pause time.Duration) error {
 	if err == nil {
 		r.reach.report(nil, r.o.Now())
 		return nil
@@ -330,7 +337,9 @@ func (r *Replica) asked(ctx context.Context, doing string, err error) error {
 		retry := max(e.RetryAfter, 1)
 		e = &warg.Error{Kind: warg.KindUnavailable, RetryAfter: retry, Message: fmt.Sprintf("registry `%s` answered with an error: %s", r.o.Domain, e.Error()), Err: err}
 	}
-	r.reach.report(e, r.o.Now())
+	now := r.o.Now()
+	r.reach.report(e, now)
+	r.reach.hold(pause, now)
 	return fmt.Errorf("%s: %w", doing, e)
 }
 

@@ -90,7 +90,7 @@ func (r *Replica) mayForward() error {
 func (r *Replica) verdict(ctx context.Context, doing string, err error) error {
 	e, ok := asWarg(err)
 	if !ok || !aboutRecords(e.Kind) {
-		return r.asked(ctx, doing, err)
+		return r.heard(ctx, doing, err, 0) // a registry that takes no records for a while may answer readers
 	}
 	r.reach.report(nil, r.o.Now())
 	return err

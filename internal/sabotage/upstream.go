@@ -9,6 +9,12 @@ var upstreamMutants = []mutant{
 		pkg: "upstream", test: "TestFlappingUpstreamHasABudget",
 	},
 	{
+		name: "pause that an upstream asks for not kept", promise: "G9",
+		file: "upstream/replica.go",
+		old:  "r.reach.hold(pause, now)", new: "r.reach.hold(0, now)",
+		pkg: "upstream", test: "TestRetryAfterIsKept",
+	},
+	{
 		name: "retries without a budget", promise: "G9",
 		file: "upstream/breaker.go",
 		old:  "if r.earned-1 < -retryReserve {", new: "if r.earned-1 < -retryReserve && false {",
