@@ -84,7 +84,7 @@ type Status struct {
 
 // Status returns how the registry is doing.
 func (a *Authority) Status() Status {
-	s := Status{Domain: a.o.Domain, KeyID: a.keyID, State: "ok", Fence: a.fence.Load(), Err: a.Err(), LowDisk: a.space.look()}
+	s := Status{Domain: a.o.Domain, KeyID: a.keyID, State: "ok", Fence: a.fence.Load(), Err: a.Err(), LowDisk: a.space.Low()}
 	if s.Fence != nil {
 		s.State = "fenced"
 	}

@@ -15,6 +15,7 @@ import (
 	"github.com/entrepot/entrepot/authority/pending"
 	"github.com/entrepot/entrepot/internal/cas"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/space"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -41,7 +42,7 @@ type Authority struct {
 	states *states
 	ops    *operators
 	hot    *hotLogs
-	space  *space
+	space  *space.Watch
 
 	view  atomic.Pointer[warg.View] // what readers see; nil before the first checkpoint
 	fence atomic.Pointer[Fence]     // nil = not fenced

@@ -116,7 +116,7 @@ func (a *Authority) writable() error {
 	if a.failed() {
 		return unavailable("this registry is stopping")
 	}
-	if !a.space.enough(now) || a.o.Audit.Behind() {
+	if !a.space.Enough(now) || a.o.Audit.Behind() {
 		return &warg.Error{Kind: warg.KindNoSpace, Message: "no space left on this registry", RetryAfter: retryAfter}
 	}
 	return nil

@@ -15,6 +15,7 @@ import (
 	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/cas"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/space"
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -55,7 +56,10 @@ func openOnce(ctx context.Context, o Options) (*Authority, error) {
 		o: o, fs: o.FS, counts: counts, keyID: o.Key.Public().ID(), ops: new(operators), pool: newPool(o.Limits),
 		wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{}),
 	}
-	a.space = &space{fs: o.FS, dirs: []string{o.Dir, o.ContentDir}, want: o.Limits.FreeSpace, log: o.Log}
+	a.space = o.Space
+	if a.space == nil {
+		a.space = space.New(space.Options{FS: o.FS, Dirs: []string{o.Dir, o.ContentDir}, Mark: o.Limits.FreeSpace, Log: o.Log})
+	}
 	a.states = newStates(a.replay)
 	var err error
 	if a.hot, err = newHotLogs(); err != nil {

@@ -10,6 +10,7 @@ import (
 	"github.com/entrepot/entrepot/authority/segment"
 	trail "github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/space"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -52,7 +53,8 @@ type Options struct {
 	// stops the authority as a crash there would. Only tests set it.
 	Step func(name string) error
 
-	FS durable.FS // nil = the real one
+	FS    durable.FS   // nil = the real one
+	Space *space.Watch // of the file systems; nil = one of its own, without a ballast
 	// Index is where the index is kept, nil = a Badger database in Dir.
 	Index index.Database
 
@@ -68,7 +70,7 @@ type Limits struct {
 	Pending       int           // records accepted and not settled, in all; 65536
 	PendingBytes  int64         // bytes of those; 256 MiB: they are held in memory
 	PendingTTL    time.Duration // after which a record that waits for content is rejected; 24 h
-	FreeSpace     uint64        // bytes below which nothing is taken in; min(2 GiB, 5 % of the file system)
+	FreeSpace     uint64        // bytes below which nothing is taken in, unless Options.Space says; see space.Mark
 }
 
 // Defaults.

@@ -233,7 +233,7 @@ func (a *Authority) resign(now time.Time) (time.Duration, error) {
 	}
 	signed := time.Unix(int64(v.Checkpoint.Timestamp), 0)
 	due := signed.Add(a.o.MaxIdle)
-	if now.Before(due) || !a.space.enough(now) {
+	if now.Before(due) || !a.space.Enough(now) {
 		return max(due.Sub(now), fenceCheck), nil
 	}
 	return a.o.MaxIdle, a.signAgain(now)

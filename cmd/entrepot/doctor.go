@@ -154,21 +154,7 @@ func (d *doctor) fileSystem() {
 	} else {
 		d.say("file system", stateOK, "", "%s is on a local disk (type %#x)", d.conf.Data, st.Type)
 	}
-	space, err := durable.OS{}.Space(d.conf.Data)
-	if err != nil {
-		d.say("space", stateWarn, "look at the disk", "%v", err)
-		return
-	}
-	const watermark, share = 2 << 30, 20
-	want := uint64(d.conf.Limits.FreeSpace)
-	if want == 0 {
-		want = min(watermark, space.Total/share)
-	}
-	if space.Free < want {
-		d.say("space", stateWarn, "make room: below the mark nothing is taken in", "%d MiB are free, the mark is at %d MiB", space.Free>>20, want>>20)
-		return
-	}
-	d.say("space", stateOK, "", "%d MiB are free, the mark is at %d MiB", space.Free>>20, want>>20)
+	d.space()
 }
 
 // server looks whether one answers. A lock is not tried: that could keep one from

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -21,6 +22,7 @@ const (
 	tempFolder   = "tmp"        // ledgers and uploads while they are verified
 	authorityDir = "authority"
 	contentDir   = "content"
+	ballastFile  = "ballast" // room that a start may take, see internal/space
 	upstreamsDir = "upstreams"
 	cacheDir     = "cache"
 	evidenceDir  = "evidence"
@@ -50,11 +52,23 @@ func holdFolder(c *config.Config, command string, now time.Time) (io.Closer, err
 	if err != nil {
 		return nil, fmt.Errorf("taking the data directory: %w", err)
 	}
-	temp := filepath.Join(run, tempFolder) // a killed process left there what it was at
-	if err := errors.Join(os.RemoveAll(temp), os.Mkdir(temp, durable.DirPerm)); err != nil {
+	if err := clearFolder(filepath.Join(run, tempFolder)); err != nil {
 		return nil, errors.Join(fmt.Errorf("making a folder for temporary files: %w", err), lock.Close())
 	}
 	return lock, nil
+}
+
+// clearFolder makes a folder or empties it: a killed process left there what it was at.
+// One that is there is kept, since on a full disk there may be no room for another.
+func clearFolder(folder string) error {
+	if err := os.Mkdir(folder, durable.DirPerm); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	left, err := os.ReadDir(folder)
+	for _, e := range left {
+		err = errors.Join(err, os.RemoveAll(filepath.Join(folder, e.Name())))
+	}
+	return err
 }
 
 // held returns the holder of the data directory if err says that there is one.

@@ -19,6 +19,7 @@ import (
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/space"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
 	"github.com/entrepot/entrepot/upstream/adopt"
@@ -125,6 +126,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	tell(notifyReady, notifyStatus+"serving "+base)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
+	go s.space.Run(watching, p.now)
 	go s.health.watch(watching, func() { tell(notifyAlive) })
 
 	select {
@@ -175,6 +177,7 @@ type site struct {
 	log       *slog.Logger
 	now       func() time.Time
 	key       warg.PrivateKey
+	space     *space.Watch
 	audit     *audit.Log
 	authority *authority.Authority
 	cache     *cache.Cache
@@ -217,6 +220,9 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 		return nil, err
 	}
 	s.closers = append(s.closers, lock.Close)
+	if err := s.relieve(); err != nil {
+		return nil, err
+	}
 	if s.audit, err = openAudit(conf, p.now, o.log); err != nil {
 		return nil, err
 	}
@@ -323,6 +329,7 @@ func (s *site) authorityOptions() authority.Options {
 		Now:     s.now,
 		Log:     s.log,
 		Audit:   s.audit,
+		Space:   s.space,
 	}
 }
 

@@ -28,6 +28,7 @@ const (
 	OpRead      Op = "read"
 	OpWrite     Op = "write"
 	OpTruncate  Op = "truncate"
+	OpAllocate  Op = "allocate"
 	OpSync      Op = "sync"
 	OpDatasync  Op = "datasync"
 	OpFstat     Op = "fstat"
@@ -273,6 +274,10 @@ func (w *faultFile) WriteAt(p []byte, off int64) (n int, err error) {
 
 func (w *faultFile) Truncate(size int64) error {
 	return w.f.do(OpTruncate, w.name, func() error { return w.w.Truncate(size) })
+}
+
+func (w *faultFile) Allocate(size int64) error {
+	return w.f.do(OpAllocate, w.name, func() error { return w.w.Allocate(size) })
 }
 
 func (w *faultFile) Sync() error { return w.f.do(OpSync, w.name, w.w.Sync) }

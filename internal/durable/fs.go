@@ -28,6 +28,10 @@ type File interface {
 	io.Writer
 	io.WriterAt
 	Truncate(size int64) error
+	// Allocate makes sure that writes below a size find room. The file is at least so
+	// long afterwards, and what is in it stays. A file system that cannot do that says
+	// errors.ErrUnsupported.
+	Allocate(size int64) error
 	// Sync makes content and size durable, not the name.
 	Sync() error
 	// Datasync is Sync without the times. On a file that does not change its

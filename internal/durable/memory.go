@@ -24,6 +24,7 @@ type Memory struct {
 	inodes uint64
 	clock  int64 // grows with every write, so that times differ
 	free   uint64
+	total  uint64
 }
 
 // node is a file or a directory.
@@ -51,16 +52,23 @@ func NewMemory() *Memory {
 	root := &node{inode: 1, dir: true}
 	return &Memory{
 		seen: map[string]*node{"/": root}, kept: map[string]*node{"/": root},
-		locks: map[string]string{}, inodes: 1, free: memoryFree,
+		locks: map[string]string{}, inodes: 1, free: memoryFree, total: memoryFree,
 	}
 }
 
 // SetFree sets the room that is left; writes beyond the end of files use it up
-// and fail with ENOSPC when there is none.
+// and fail with ENOSPC when there is none. Removing a file gives back what it took.
 func (m *Memory) SetFree(bytes uint64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	m.free = bytes
+}
+
+// SetTotal sets how large it says it is, in bytes.
+func (m *Memory) SetTotal(bytes uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.total = bytes
 }
 
 // Crash returns the file system that a power cut now leaves. Without keep
@@ -70,7 +78,7 @@ func (m *Memory) Crash(keep *rand.Rand) *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := NewMemory()
-	out.inodes, out.clock = m.inodes, m.clock
+	out.inodes, out.clock, out.total = m.inodes, m.clock, m.total
 	copies := map[*node]*node{}
 	for name, n := range m.names(keep) {
 		if copies[n] == nil {
@@ -292,9 +300,11 @@ func (m *Memory) Rename(oldname, newname string) error {
 func (m *Memory) Remove(name string) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if _, err := m.lookup("remove", name); err != nil {
+	n, err := m.lookup("remove", name)
+	if err != nil {
 		return err
 	}
+	m.free += uint64(len(n.seen))
 	delete(m.seen, filepath.Clean(name))
 	return nil
 }
@@ -365,7 +375,7 @@ func (m *Memory) Identity(name string) (Identity, error) {
 func (m *Memory) Space(string) (Space, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Space{Free: m.free, Total: memoryFree}, nil
+	return Space{Free: m.free, Total: m.total}, nil
 }
 
 // Tree returns the content of all files below dir as a process sees them, by path.

@@ -109,6 +109,20 @@ func (f *memoryFile) Truncate(size int64) error {
 	return nil
 }
 
+func (f *memoryFile) Allocate(size int64) error {
+	if grow := size - f.size(); grow > 0 {
+		_, err := f.WriteAt(make([]byte, grow), size-grow)
+		return err
+	}
+	return nil
+}
+
+func (f *memoryFile) size() int64 {
+	f.m.mu.Lock()
+	defer f.m.mu.Unlock()
+	return int64(len(f.n.seen))
+}
+
 func (f *memoryFile) change(w write) {
 	f.n.seen = w.apply(f.n.seen)
 	f.n.pending = append(f.n.pending, w)

@@ -30,6 +30,22 @@ func (f osFile) Datasync() error {
 	}
 }
 
+// Allocate implements [File].
+func (f osFile) Allocate(size int64) error {
+	for {
+		err := unix.Fallocate(int(f.Fd()), 0, 0, size)
+		switch {
+		case err == nil:
+			return nil
+		case errors.Is(err, unix.EINTR):
+			continue
+		case errors.Is(err, unix.EOPNOTSUPP), errors.Is(err, unix.ENOSYS):
+			err = errors.ErrUnsupported
+		}
+		return &fs.PathError{Op: "fallocate", Path: f.Name(), Err: err}
+	}
+}
+
 // Open implements [FS].
 func (OS) Open(name string) (Reader, error) {
 	f, err := os.Open(name)
@@ -131,5 +147,8 @@ func writeHolder(f *os.File, holder string) error {
 		return err
 	}
 	_, err := f.WriteAt([]byte(holder+"\n"), 0)
+	if IsNoSpace(err) {
+		return nil // a full disk is no reason not to have the lock
+	}
 	return err
 }

@@ -77,8 +77,20 @@ var admissionMutants = []mutant{
 	{
 		name: "writing goes on with a full disk", promise: "G11",
 		file: "authority/fence.go",
-		old:  "if !a.space.enough(now) || a.o.Audit.Behind() {", new: "if (!a.space.enough(now) && false) || a.o.Audit.Behind() {",
+		old:  "if !a.space.Enough(now) || a.o.Audit.Behind() {", new: "if (!a.space.Enough(now) && false) || a.o.Audit.Behind() {",
 		pkg: "authority", test: "TestNoSpace",
+	},
+	{
+		name: "ballast kept by a start on a full disk", promise: "G11",
+		file: "internal/space/watch.go",
+		old:  "if err != nil || held == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) {", new: "if err != nil || held == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) || true {",
+		pkg: "internal/space", test: "TestFullDisk",
+	},
+	{
+		name: "ballast given up lets records in", promise: "G11",
+		file: "internal/space/watch.go",
+		old:  "space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space)", new: "space.Free < Mark(space.Total, w.o.Mark)",
+		pkg: "internal/space", test: "TestFullDisk",
 	},
 	{
 		name: "accepted record not taken up after a crash", promise: "G1",

@@ -1,0 +1,188 @@
+package space
+
+import (
+	"context"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/entrepot/entrepot/internal/durable"
+)
+
+// The default mark is the smaller of these.
+const (
+	markBytes = 2 << 30
+	markShare = 20 // a twentieth of the file system
+)
+
+// lookEvery is how old the answer of the file system may be: even at full speed
+// little is written meanwhile, compared with the mark. It is how often [Watch.Run]
+// looks as well.
+const lookEvery = time.Second
+
+// makeEvery is how often making the ballast is tried, if it fails.
+const makeEvery = time.Minute
+
+// Mark returns below how much room nothing is taken in on a file system of a size, in
+// bytes. want is what was configured, 0 = the default.
+func Mark(total, want uint64) uint64 {
+	if want == 0 {
+		return min(markBytes, total/markShare)
+	}
+	return want
+}
+
+// Options say what to watch.
+type Options struct {
+	FS      durable.FS
+	Dirs    []string     // that are written to
+	Mark    uint64       // bytes, 0 = the default
+	Ballast string       // file that holds the ballast, best in one of Dirs; "" = none
+	Log     *slog.Logger // nil = discarded
+}
+
+// Watch watches the free space of file systems. It is safe for concurrent use.
+type Watch struct {
+	o       Options
+	ballast ballast
+
+	mu    sync.Mutex
+	at    time.Time // under mu: when it was looked last
+	low   bool      // under mu
+	once  bool      // under mu: at is valid
+	whole bool      // under mu: the ballast is there, and has no holes
+	next  time.Time // under mu: when the ballast may be made
+}
+
+// New returns a watch that has not looked yet.
+func New(o Options) *Watch {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Watch{o: o, ballast: ballast{o.FS, o.Ballast}}
+}
+
+// Enough reports whether there is room for more. A file system that cannot be asked
+// counts as one with room: writing will tell.
+func (w *Watch) Enough(now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.once || now.Sub(w.at).Abs() >= lookEvery {
+		w.look(now)
+	}
+	return !w.low
+}
+
+// Low returns the last answer.
+func (w *Watch) Low() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.low
+}
+
+// look asks the file systems. The caller holds mu.
+func (w *Watch) look(now time.Time) {
+	was := w.low
+	w.at, w.once, w.low = now, true, false
+	held, err := w.ballast.held()
+	if err != nil {
+		w.o.Log.Warn("the ballast cannot be looked at", "error", err)
+	}
+	for _, dir := range w.o.Dirs {
+		space, ok := w.ask(dir)
+		if !ok {
+			continue
+		}
+		w.low = w.low || space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space)
+	}
+	if w.low != was {
+		w.o.Log.Warn("free space", "low", w.low)
+	}
+}
+
+func (w *Watch) ask(dir string) (durable.Space, bool) {
+	space, err := w.o.FS.Space(dir)
+	if err != nil {
+		w.o.Log.Warn("free space is not known", "dir", dir, "error", err)
+	}
+	return space, err == nil
+}
+
+// size returns how large the ballast should be.
+func (w *Watch) size(s durable.Space) uint64 {
+	if w.ballast.path == "" {
+		return 0
+	}
+	return BallastSize(s.Total)
+}
+
+// Relieve is for a start, before anything is opened: where less is left than the mark
+// it deletes the ballast.
+func (w *Watch) Relieve(now time.Time) error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	held, err := w.ballast.held()
+	if err != nil || held == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) {
+		return err
+	}
+	if err := w.ballast.free(); err != nil {
+		return err
+	}
+	w.whole = false
+	w.o.Log.Warn("the ballast is given up: little space is left", "bytes", held)
+	w.look(now)
+	return nil
+}
+
+// short reports whether less is left than the mark.
+func (w *Watch) short(dir string) bool {
+	space, ok := w.ask(dir)
+	return ok && space.Free < Mark(space.Total, w.o.Mark)
+}
+
+// Tend looks, and makes the ballast where there is room for it above the mark.
+func (w *Watch) Tend(now time.Time) {
+	size := w.lacking(now)
+	if size == 0 {
+		return
+	}
+	if err := w.ballast.make(size); err != nil {
+		w.o.Log.Warn("the ballast cannot be made", "bytes", size, "error", err)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.whole = true
+}
+
+// lacking looks, and returns how large a ballast should be made now; 0 = none.
+func (w *Watch) lacking(now time.Time) uint64 {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.look(now)
+	if w.low || w.whole || w.ballast.path == "" || now.Before(w.next) {
+		return 0
+	}
+	w.next = now.Add(makeEvery)
+	space, ok := w.ask(filepath.Dir(w.ballast.path))
+	if !ok {
+		return 0
+	}
+	return BallastSize(space.Total)
+}
+
+// Run tends until ctx ends.
+func (w *Watch) Run(ctx context.Context, now func() time.Time) {
+	tick := time.NewTicker(lookEvery)
+	defer tick.Stop()
+	for {
+		w.Tend(now())
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
