@@ -6,7 +6,6 @@ import (
 	"io"
 	"net/http"
 	"os"
-	"time"
 
 	"github.com/valyala/fasthttp"
 
@@ -15,14 +14,9 @@ import (
 )
 
 const (
-	// budgetWait is how long a request waits for memory for its body. Longer would
-	// only move the queue from the client, which can go elsewhere, to us.
-	budgetWait = 5 * time.Second
-
-	// firstBodyStep is the memory taken for a body before its first byte arrives;
-	// most bodies fit. Each further step doubles it, so that a client pins memory
-	// only by sending, not by announcing.
-	firstBodyStep = 16 << 10
+	// bodySteps is how many times larger each step of a body's memory is than all before
+	// it, so that a client pins memory only by sending, not by announcing.
+	bodySteps = 4
 
 	// drainBytes is how much of an upload that was refused early is read and
 	// dropped, so that the client gets to read why.
@@ -138,34 +132,44 @@ func (b *body) drop() {
 }
 
 // readJSON reads the whole body into memory that it takes from the server's
-// budget. The caller gives back what taken says, whatever the outcome.
-func (b *body) readJSON(memory *bodyMemory) (text []byte, taken int64, err error) {
+// budget, step by step as it arrives. The caller gives the memory back, whatever the
+// outcome.
+func (b *body) readJSON(memory *holding) (text []byte, err error) {
 	if err := b.check(); err != nil {
-		return nil, 0, err
+		return nil, err
 	}
-	size := int64(firstBodyStep)
-	for {
+	for size := int64(firstBodyStep); ; size *= bodySteps {
 		if b.declared >= 0 {
 			size = min(size, b.declared+1) // one more, to see the end
 		}
 		size = min(size, b.limit+1)
-		if grow := size - int64(cap(text)); grow > 0 {
-			if !memory.take(grow, taken) {
-				return nil, taken, &warg.Error{Kind: warg.KindUnavailable, Message: "too many request bodies at once", RetryAfter: 1}
+		if size > int64(cap(text)) {
+			if !memory.grow(size) {
+				return nil, b.crowdedOut(memory)
 			}
-			taken += grow
 			text = append(make([]byte, 0, size), text...)
 		}
 		n, err := b.fill(text[len(text):int(size)])
 		text = text[:len(text)+n]
 		switch {
-		case err == io.EOF:
-			return text, taken, nil
+		case err == io.EOF && memory.arrived():
+			return text, nil
+		case err != nil && !memory.arrived(): // which is why it ended
+			return nil, b.crowdedOut(memory)
 		case err != nil:
-			return nil, taken, err
+			return nil, err
 		}
-		size *= 2
 	}
+}
+
+// crowdedOut ends a body for which there is no memory. The connection of one that was
+// told to leave can be read no more.
+func (b *body) crowdedOut(memory *holding) error {
+	err := &warg.Error{Kind: warg.KindUnavailable, Message: "too many request bodies at once", RetryAfter: 1}
+	if !memory.arrived() {
+		b.failed = err
+	}
+	return err
 }
 
 // fill reads until p is full or the body ends.

@@ -3,6 +3,7 @@ package proxy
 import (
 	"context"
 	"net"
+	"net/netip"
 	"time"
 
 	"github.com/valyala/fasthttp"
@@ -44,10 +45,10 @@ type call struct {
 	capability string // as the path has it
 	first      uint64 // index of a ledger page's first entry
 
-	in    *body     // the request's body, once it was looked at
-	taken int64     // bytes taken from the body budget
-	view  warg.View // what a federated answer rests on
-	known bool      // view is set
+	in     *body     // the request's body, once it was looked at
+	memory *holding  // of a body that was read, nil if none was
+	view   warg.View // what a federated answer rests on
+	known  bool      // view is set
 }
 
 // callKey is where a request's call is kept.
@@ -178,9 +179,12 @@ func (c *call) body() *body {
 
 // text reads a JSON body. The memory is given back when the call is over.
 func (c *call) text() ([]byte, error) {
-	text, taken, err := c.body().readJSON(c.s.memory)
-	c.taken += taken
-	return text, err
+	conn, peer := connOf(c.ctx), netip.Prefix{}
+	if conn != nil {
+		peer = conn.peer
+	}
+	c.memory = c.s.memory.hold(peer, conn.stopReading)
+	return c.body().readJSON(c.memory)
 }
 
 // context returns the context for a question to the registry. Our own answers

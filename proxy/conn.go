@@ -54,6 +54,7 @@ type conn struct {
 	pace  pace
 	ended bool // the peer ended its side, or the connection broke, while we read
 
+	stopped   atomic.Bool // no more of the body that is being read is wanted
 	lingering atomic.Bool // close without losing the answer
 	closing   sync.Once
 
@@ -143,9 +144,22 @@ func (c *conn) pacedRead(p []byte) (int, error) {
 	if err := c.Conn.SetReadDeadline(start.Add(c.pace.left())); err != nil {
 		return 0, err
 	}
+	if c.stopped.Load() { // after the deadline was set, or it could replace that of stopReading
+		return 0, os.ErrDeadlineExceeded
+	}
 	n, err := c.Conn.Read(p)
 	c.pace.add(time.Since(start), int64(n))
 	return n, err
+}
+
+// stopReading ends a read of a body that is under way, and those to come, from any
+// goroutine. The connection is good for an answer then, and for nothing after it.
+func (c *conn) stopReading() {
+	if c == nil {
+		return
+	}
+	c.stopped.Store(true)
+	_ = c.Conn.SetReadDeadline(time.Unix(1, 0)) // if that fails, the connection is gone already
 }
 
 // release sends what is held back.

@@ -36,8 +36,8 @@ func (c *call) recover() {
 
 // finish does what is the same for all answers: headers, memory, metrics, log.
 func (c *call) finish() {
-	if c.taken > 0 {
-		c.s.memory.give(c.taken)
+	if c.memory != nil {
+		c.memory.give()
 	}
 	status := c.ctx.Response.StatusCode()
 	setCommonHeaders(&c.ctx.Response.Header, c.row != nil && c.row.Header)

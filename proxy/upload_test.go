@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -277,37 +278,51 @@ func TestSlowHeads(t *testing.T) {
 	}
 }
 
-// TestBodyMemory: more bodies than the budget allows wait, and then get 503.
-func TestBodyMemory(t *testing.T) {
-	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 1 << 20 })
-	if !st.s.memory.take(1<<18, 0) {
+// padded is a request for logs whose body has about n bytes.
+func padded(n int) string { return `{"logLength":3` + strings.Repeat(" ", n) + "}" }
+
+// takeAll takes all of a budget for a stranger whose body is there.
+func takeAll(t *testing.T, b *budget) (giveBack func()) {
+	t.Helper()
+	s := &stake{peer: netip.MustParsePrefix("192.0.2.1/32")}
+	if !b.take(s, b.total) || !b.arrived(s) {
 		t.Fatal("the budget is not free")
 	}
+	return func() { b.give(s) }
+}
+
+// TestBodyMemory: more bodies than the budget allows wait, and then get 503.
+func TestBodyMemory(t *testing.T) {
+	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 2 << 20 })
+	giveBack := takeAll(t, st.s.memory.small)
 	answered := make(chan reply, 1)
-	go func() { answered <- st.post("/v1/fetch/logs", `{"logLength":3}`) }()
+	go func() { answered <- st.post("/v1/fetch/logs", padded(2000)) }()
 	select {
 	case r := <-answered:
 		t.Fatalf("answered without memory: %+v", r)
 	case <-time.After(50 * time.Millisecond):
 	}
-	st.s.memory.first.give(1 << 18)
+	giveBack()
 	if r := <-answered; r.status != 200 {
 		t.Errorf("with memory: %+v", r)
 	}
 	if st.s.memory.used() != 0 {
 		t.Errorf("%d bytes are still taken", st.s.memory.used())
 	}
-	st.s.memory.first.wait = 30 * time.Millisecond
-	st.s.memory.take(1<<18, 0)
+	st.s.memory.small.wait = 30 * time.Millisecond
+	giveBack = takeAll(t, st.s.memory.small)
 	start := time.Now()
-	r := st.post("/v1/fetch/logs", `{"logLength":3}`)
+	r := st.post("/v1/fetch/logs", padded(2000))
 	if r.status != 503 || r.body != message(503, "too many request bodies at once") || r.header.Get("Retry-After") != "1" {
 		t.Errorf("after the wait: %+v", r)
 	}
 	if took := time.Since(start); took < 30*time.Millisecond || took > 5*time.Second {
 		t.Errorf("waited %v", took)
 	}
-	st.s.memory.first.give(1 << 18)
+	if r := st.post("/v1/fetch/logs", padded(800)); r.status != 200 {
+		t.Errorf("a body within the first step, which everybody may have: %+v", r)
+	}
+	giveBack()
 }
 
 // TestAnnouncedBodiesTakeNoMemory: what is announced and not sent costs nothing.
@@ -338,27 +353,63 @@ func TestAnnouncedBodiesTakeNoMemory(t *testing.T) {
 // keep no ordinary request from being answered.
 func TestLargeBodiesLeaveRoom(t *testing.T) {
 	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 8 << 20 })
-	st.s.memory.growth.wait = 20 * time.Millisecond
-	if !st.s.memory.growth.take(6 << 20) {
-		t.Fatal("the budget for growth has not three quarters")
+	st.s.memory.large.wait = 20 * time.Millisecond
+	if st.s.memory.large.total != 6<<20 {
+		t.Fatal("the budget for large bodies has not three quarters")
 	}
-	if r := st.post("/v1/fetch/logs", `{"logLength":3}`); r.status != 200 {
+	giveBack := takeAll(t, st.s.memory.large)
+	if r := st.post("/v1/fetch/logs", padded(15<<10)); r.status != 200 {
 		t.Errorf("an ordinary request: %d %s", r.status, r.body)
 	}
-	large := `{"logLength":3` + strings.Repeat(" ", 20<<10) + "}"
-	if r := st.post("/v1/fetch/logs", large); r.status != 503 || r.header.Get("Retry-After") != "1" {
+	if r := st.post("/v1/fetch/logs", padded(20<<10)); r.status != 503 || r.header.Get("Retry-After") != "1" {
 		t.Errorf("a large one: %+v", r)
 	}
-	st.s.memory.growth.give(6 << 20)
-	if r := st.post("/v1/fetch/logs", large); r.status != 200 {
+	giveBack()
+	if r := st.post("/v1/fetch/logs", padded(20<<10)); r.status != 200 {
 		t.Errorf("a large one, afterwards: %d %s", r.status, r.body)
 	}
 	if used := st.s.memory.used(); used != 0 {
 		t.Errorf("%d bytes are still taken", used)
 	}
 	for _, total := range []int64{2 << 20, 3 << 20, 64 << 20} {
-		if m := newBodyMemory(total, 0); m.growth.total < warg.MaxJSONBody || m.first.total < firstBodyStep {
-			t.Errorf("of %d bytes: %d for growth, %d for first steps", total, m.growth.total, m.first.total)
+		if m := newBodyMemory(total, 0); m.large.total < warg.MaxJSONBody || m.small.total < smallBody {
+			t.Errorf("of %d bytes: %d for large bodies, %d for small ones", total, m.large.total, m.small.total)
 		}
+	}
+}
+
+// TestUnfilledBodiesGiveWay: bodies that stopped arriving hold all the memory for small
+// ones. They are left alone as long as nobody needs it, and told to come again when
+// somebody does.
+func TestUnfilledBodiesGiveWay(t *testing.T) {
+	st := newSite(t, func(o *Options) { o.Limits.BodyMemory = 2 << 20 })
+	st.s.memory.small.grace = 20 * time.Millisecond
+	head := "POST /v1/fetch/logs HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nContent-Length: 16000\r\n\r\n"
+	var hoarders []net.Conn
+	for used := int64(0); used < st.s.memory.small.total; used += 16<<10 - firstBodyStep {
+		c, err := net.Dial("tcp", st.addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		_, _ = io.WriteString(c, head+strings.Repeat(" ", 5000))
+		hoarders = append(hoarders, c)
+	}
+	for deadline := time.Now().Add(5 * time.Second); st.s.memory.small.used() < st.s.memory.small.total*9/10; {
+		if time.Now().After(deadline) {
+			t.Fatalf("%d bodies hold only %d bytes", len(hoarders), st.s.memory.small.used())
+		}
+		<-time.After(5 * time.Millisecond)
+	}
+	for range 20 {
+		if r := st.post("/v1/fetch/logs", padded(15<<10)); r.status != 200 {
+			t.Fatalf("an ordinary request beside bodies that do not arrive: %d %s", r.status, r.body)
+		}
+	}
+	told := make([]byte, 4096)
+	_ = hoarders[0].SetReadDeadline(time.Now().Add(5 * time.Second))
+	n, _ := hoarders[0].Read(told)
+	if got := string(told[:n]); !strings.HasPrefix(got, "HTTP/1.1 503 ") || !strings.Contains(got, "\r\nRetry-After: 1\r\n") || !strings.Contains(got, "\r\nConnection: close\r\n") {
+		t.Errorf("the first body that stopped was told %q", got)
 	}
 }

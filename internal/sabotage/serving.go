@@ -93,14 +93,32 @@ var clientMutants = []mutant{
 	{
 		name: "announced bodies take memory", promise: "G9",
 		file: "proxy/body.go",
-		old:  "size := int64(firstBodyStep)", new: "size := max(int64(firstBodyStep), b.declared+1)",
+		old:  "for size := int64(firstBodyStep); ; size *= bodySteps {", new: "for size := max(int64(firstBodyStep), b.declared+1); ; size *= bodySteps {",
 		pkg: "proxy", test: "TestAnnouncedBodiesTakeNoMemory",
 	},
 	{
 		name: "memory for bodies without bound", promise: "G9",
 		file: "proxy/budget.go",
-		old:  "if len(b.queue) == 0 && b.free >= n {", new: "if len(b.queue) == 0 {",
+		old:  "if b.waiting.Len() == 0 && b.free >= n {", new: "if b.waiting.Len() == 0 {",
 		pkg: "proxy", test: "TestBudgetProperty",
+	},
+	{
+		name: "memory for bodies goes to who came first", promise: "G9",
+		file: "proxy/budgetline.go",
+		old:  "if h[i].held != h[j].held {", new: "if h[i].held != h[j].held && false {",
+		pkg: "proxy", test: "TestBudgetIsShared",
+	},
+	{
+		name: "bodies that stopped arriving keep their memory", promise: "G9",
+		file: "proxy/budget.go",
+		old:  "if left := b.grace - time.Since(s.since); left > 0 {", new: "if left := b.grace; left > 0 {",
+		pkg: "proxy", test: "TestUnfilledBodiesGiveWay",
+	},
+	{
+		name: "body that was told to leave is used", promise: "G9",
+		file: "proxy/budget.go",
+		old:  "return !s.leaving", new: "return true",
+		pkg: "proxy", test: "TestBudgetHoldAndWait",
 	},
 	{
 		name: "both lengths of a body accepted", promise: "G9",
