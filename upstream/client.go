@@ -52,6 +52,7 @@ type Client struct {
 	places places
 	http   *http.Client
 	line   *bandwidth // nil = not limited
+	hosts  *hosts
 }
 
 var (
@@ -82,8 +83,9 @@ func NewClient(o ClientOptions) (*Client, error) {
 	}
 	o.Timing = o.Timing.withDefaults()
 	p := places{origin, o.AllowPrivateAddresses, o.Proxy != nil}
-	c := &http.Client{Transport: newHTTPTransport(p, &o), CheckRedirect: checkRedirect(p)}
-	return &Client{o, p, c, newBandwidth(o.MaxBandwidth)}, nil
+	h := new(hosts)
+	c := &http.Client{Transport: newHTTPTransport(p, &o), CheckRedirect: checkRedirect(p, h)}
+	return &Client{o, p, c, newBandwidth(o.MaxBandwidth), h}, nil
 }
 
 // Domain implements [warg.Registry].

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"time"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
@@ -75,6 +76,9 @@ func (c *Client) request(ctx context.Context, method, ref string) (*http.Respons
 	if err := c.places.checkURL(u); err != nil {
 		return nil, nil, err
 	}
+	if err := c.hosts.pass(u, time.Now()); err != nil {
+		return nil, nil, err
+	}
 	ctx, cancel := context.WithCancel(withRedirects(ctx))
 	req, err := http.NewRequestWithContext(ctx, method, u.String(), nil)
 	if err != nil {
@@ -84,14 +88,14 @@ func (c *Client) request(ctx context.Context, method, ref string) (*http.Respons
 	resp, err := c.send(ctx, req)
 	if err != nil {
 		cancel()
-		return nil, nil, err
+		return nil, nil, c.heard(u, err)
 	}
 	if resp.StatusCode != http.StatusOK {
 		defer cancel()
 		defer resp.Body.Close()
-		return nil, nil, c.errorAnswer(resp, api.FamilyContent, cancel)
+		return nil, nil, c.heard(resp.Request.URL, c.errorAnswer(resp, api.FamilyContent, cancel))
 	}
-	return resp, cancel, nil
+	return resp, cancel, c.heard(resp.Request.URL, nil)
 }
 
 // Fetch implements [Transport]: it opens the sources of content one after another.
@@ -122,7 +126,7 @@ func (c *Client) fetchSource(ctx context.Context, s api.Source, keep func(io.Rea
 	case size >= 0 && s.Size >= 0 && size != s.Size:
 		return refuse(ClassContent, "content was announced with %d bytes and comes with %d", s.Size, size)
 	}
-	return keep(&faultReader{b, c, ctx}, max(size, s.Size))
+	return keep(&faultReader{b, c, ctx, resp.Request.URL}, max(size, s.Size))
 }
 
 // faultReader turns errors of the connection into errors of the registry.
@@ -130,13 +134,14 @@ type faultReader struct {
 	r   io.Reader
 	c   *Client
 	ctx context.Context
+	at  *url.URL
 }
 
 // Read implements [io.Reader].
 func (f *faultReader) Read(p []byte) (int, error) {
 	n, err := f.r.Read(p)
 	if err != nil && err != io.EOF {
-		err = f.c.networkError(f.ctx, err)
+		err = f.c.heard(f.at, f.c.networkError(f.ctx, err))
 	}
 	return n, err
 }

@@ -14,7 +14,7 @@ import (
 func (c *Client) On(registry string) *Client {
 	o := c.o
 	o.OnBehalf = registry
-	return &Client{o, c.places, c.http, c.line}
+	return &Client{o, c.places, c.http, c.line, c.hosts}
 }
 
 // Held returns the newest checkpoint that the server holds of the registry that it

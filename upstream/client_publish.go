@@ -54,18 +54,18 @@ func (c *Client) UploadTo(ctx context.Context, site warg.UploadSite, body io.Rea
 	req.Header.Set("Content-Type", api.ContentTypeBytes)
 	resp, err := c.send(ctx, req)
 	if err != nil && w.stuck.Load() {
-		return &warg.Error{
+		return c.mark(u, &warg.Error{
 			Kind:    warg.KindUpstreamTimeout,
 			Message: fmt.Sprintf("registry `%s` takes the upload too slowly", c.o.Domain),
 			Err:     &Refusal{Class: ClassSlow, Err: err},
-		}
+		})
 	}
 	if err != nil {
-		return err
+		return c.mark(u, err)
 	}
 	defer resp.Body.Close()
 	if resp.StatusCode < 200 || resp.StatusCode > 299 {
-		return c.errorAnswer(resp, api.FamilyPackage, cancel)
+		return c.mark(u, c.errorAnswer(resp, api.FamilyPackage, cancel))
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"net/url"
 	"syscall"
+	"time"
 )
 
 // newHTTPTransport returns a transport that connects only where p allows. The
@@ -53,7 +54,7 @@ func dialer(p places, resolver *net.Resolver) func(context.Context, string, stri
 // checkRedirect lets nothing but content be redirected, and that at most
 // maxContentRedirects times, each target judged like a content source. It is the
 // client's CheckRedirect; which exchange may be redirected stands in its context.
-func checkRedirect(p places) func(*http.Request, []*http.Request) error {
+func checkRedirect(p places, h *hosts) func(*http.Request, []*http.Request) error {
 	return func(next *http.Request, via []*http.Request) error {
 		if !redirectable(next.Context()) {
 			return refuse(ClassAnswer, "answered with a redirect to `%s`", next.URL.Redacted())
@@ -65,7 +66,7 @@ func checkRedirect(p places) func(*http.Request, []*http.Request) error {
 			return err
 		}
 		next.Header.Del("Authorization")
-		return nil
+		return h.pass(next.URL, time.Now())
 	}
 }
 

@@ -132,6 +132,8 @@ func (c *Client) networkError(ctx context.Context, err error) error {
 	var known *warg.Error
 	var network net.Error
 	switch {
+	case elsewhere(err):
+		return err
 	case errors.As(err, &known):
 		return known
 	case errors.Is(ctx.Err(), context.Canceled) && errors.Is(err, context.Canceled):

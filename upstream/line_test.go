@@ -19,10 +19,10 @@ import (
 type line struct {
 	hosts map[string]*piped // by name
 
-	mu    sync.Mutex
-	fault fault
-	dials int
-	open  map[net.Conn]struct{}
+	mu     sync.Mutex
+	faults map[string]fault // by host
+	dials  map[string]int   // by host
+	open   map[net.Conn]struct{}
 }
 
 // fault is what a line does to what is sent over it. The zero one does nothing.
@@ -35,19 +35,28 @@ type fault struct {
 	rate      int           // bytes a second of answers, 0 = not limited
 }
 
-func newLine() *line { return &line{hosts: map[string]*piped{}, open: map[net.Conn]struct{}{}} }
-
-// spoil changes what the line does, to connections that are open as well.
-func (l *line) spoil(f fault) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.fault = f
+func newLine() *line {
+	return &line{hosts: map[string]*piped{}, faults: map[string]fault{}, dials: map[string]int{}, open: map[net.Conn]struct{}{}}
 }
 
-func (l *line) now() fault {
+// spoil changes what the line to a host does, to connections that are open as well.
+func (l *line) spoil(host string, f fault) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.fault
+	l.faults[host] = f
+}
+
+func (l *line) now(host string) fault {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.faults[host]
+}
+
+// dialed returns how often a host was dialed.
+func (l *line) dialed(host string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.dials[host]
 }
 
 // dial connects to a host of the line.
@@ -55,9 +64,9 @@ func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	name, _, _ := net.SplitHostPort(address)
 	host := l.hosts[name]
 	l.mu.Lock()
-	l.dials++
+	l.dials[name]++
 	l.mu.Unlock()
-	if host == nil || l.now().refuse {
+	if host == nil || l.now(name).refuse {
 		return nil, errors.New("connection refused")
 	}
 	client, near := net.Pipe()
@@ -72,13 +81,13 @@ func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	l.mu.Lock()
 	l.open[near], l.open[far] = struct{}{}, struct{}{}
 	l.mu.Unlock()
-	go l.carry(far, near, false)
-	go l.carry(near, far, true)
+	go l.carry(name, far, near, false)
+	go l.carry(name, near, far, true)
 	return client, nil
 }
 
 // carry carries what comes from one end to the other until one of them closes.
-func (l *line) carry(to, from net.Conn, answers bool) {
+func (l *line) carry(host string, to, from net.Conn, answers bool) {
 	defer to.Close()
 	defer from.Close()
 	buf := make([]byte, 1<<10)
@@ -87,7 +96,7 @@ func (l *line) carry(to, from net.Conn, answers bool) {
 		if err != nil {
 			return
 		}
-		f := l.now()
+		f := l.now(host)
 		time.Sleep(f.latency)
 		if answers && f.rate > 0 {
 			time.Sleep(time.Duration(n) * time.Second / time.Duration(f.rate))

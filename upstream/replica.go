@@ -338,6 +338,11 @@ func (r *Replica) heard(ctx context.Context, doing string, err error, pause time
 		e = &warg.Error{Kind: warg.KindUnavailable, RetryAfter: retry, Message: fmt.Sprintf("registry `%s` answered with an error: %s", r.o.Domain, e.Error()), Err: err}
 	}
 	now := r.o.Now()
+	if elsewhere(err) {
+		r.reach.report(nil, now)
+		e = &warg.Error{Kind: e.Kind, RetryAfter: max(e.RetryAfter, 1), Message: fmt.Sprintf("another host, where registry `%s` has this, does not answer or refuses", r.o.Domain), Err: err}
+		return fmt.Errorf("%s: %w", doing, e)
+	}
 	r.reach.report(e, now)
 	r.reach.hold(pause, now)
 	return fmt.Errorf("%s: %w", doing, e)

@@ -15,6 +15,12 @@ var upstreamMutants = []mutant{
 		pkg: "upstream", test: "TestRetryAfterIsKept",
 	},
 	{
+		name: "registry not asked because another host is broken", promise: "G9",
+		file: "upstream/replica.go",
+		old:  "if elsewhere(err) {", new: "if elsewhere(err) && false {",
+		pkg: "upstream", test: "TestBrokenContentHost",
+	},
+	{
 		name: "retries without a budget", promise: "G9",
 		file: "upstream/breaker.go",
 		old:  "if r.earned-1 < -retryReserve {", new: "if r.earned-1 < -retryReserve && false {",
