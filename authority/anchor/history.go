@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
-	"slices"
 	"sort"
 	"strings"
 	"sync/atomic"
@@ -127,7 +126,7 @@ func (h *History) findEnd() error {
 	n := sort.Search(slots, func(i int) bool {
 		b, err := h.read(uint64(i))
 		failed = errors.Join(failed, err)
-		return !slices.ContainsFunc(b, func(c byte) bool { return c != 0 })
+		return durable.OnlyZeros(b)
 	})
 	if failed != nil {
 		return failed

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
 
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
@@ -75,7 +74,7 @@ func (r *HistoryReader) Next() (c warg.SignedCheckpoint, ok bool, err error) {
 		return c, false, fmt.Errorf("reading %s: %w", r.path, err)
 	}
 	block := uint64(r.at / blockSize)
-	if n == 0 || !slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+	if n == 0 || durable.OnlyZeros(b) {
 		return c, false, r.zeros(block)
 	}
 	c, err = decodeBlock(b)
@@ -111,7 +110,7 @@ func (r *HistoryReader) onlyZeros(from int64) (bool, error) {
 		if err != nil && !errors.Is(err, io.EOF) {
 			return false, fmt.Errorf("reading %s: %w", r.path, err)
 		}
-		if slices.ContainsFunc(b[:n], func(c byte) bool { return c != 0 }) {
+		if !durable.OnlyZeros(b[:n]) {
 			return false, nil
 		}
 	}

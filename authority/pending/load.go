@@ -3,6 +3,7 @@ package pending
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"slices"
 
 	"github.com/entrepot/entrepot/authority/segment"
@@ -91,8 +92,11 @@ func (l *Log) dropUnfinished(numbers []uint64) ([]uint64, error) {
 		return numbers, err
 	}
 	r, err := l.o.Dir.OpenReader(last - 1)
-	if err != nil {
+	if errors.Is(err, fs.ErrNotExist) {
 		return numbers, nil // it is gone, so the newest was finished and lost its mark
+	}
+	if err != nil {
+		return nil, err // to go on would be to reduce it to its rejections
 	}
 	before := r.Kind
 	if err := r.Close(); err != nil || before != segment.Pending {

@@ -383,3 +383,48 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// TestFailedOpeningLosesNothing: a process was killed while it made a segment, the
+// next cannot read or write something, and the one after that finds everything.
+func TestFailedOpeningLosesNothing(t *testing.T) {
+	for at := 1; ; at++ {
+		m := newMemory(t)
+		f, b := durable.NewFault(m), newBook()
+		l := open(t, f, b)
+		for l.Segment() == 1 {
+			f.SetPlan(durable.Plan{At: at, Outcome: durable.Killed, Match: func(durable.Op, string) bool { return l.Segment() == 1 && !l.open.Fits(1, 100) }})
+			e := accepted(t, len(b.live))
+			if l.Write(e) != nil {
+				break
+			}
+			must(t, b.visit(e))
+		}
+		reached := f.Reached()
+		_ = l.Close()
+		if !reached {
+			break
+		}
+		for n := 1; ; n++ {
+			left := m.Crash(nil)
+			broken := durable.NewFault(left)
+			broken.SetPlan(durable.Plan{At: n, Err: syscall.EIO})
+			first := newBook()
+			l, err := Open(options(broken, first), first.visit)
+			if err == nil {
+				must(t, l.Close())
+			}
+			left = left.Crash(nil)
+			if !broken.Reached() {
+				break
+			}
+			after := newBook()
+			l = open(t, left, after)
+			for id := range b.live {
+				if _, ok := after.live[id]; !ok {
+					t.Fatalf("killed at call %d, call %d of the next opening failed (%v): an accepted record was lost", at, n, err)
+				}
+			}
+			must(t, l.Close())
+		}
+	}
+}

@@ -144,7 +144,7 @@ func (r *Reader) Scan(tolerant bool, visit func(p Position, payload []byte) erro
 	if err := hashFile(s.end.sum, r.file, headerSize); err != nil {
 		return s.end, fmt.Errorf("reading %s: %w", r.path, err)
 	}
-	s.in = bufio.NewReaderSize(io.NewSectionReader(r.file, headerSize, r.size-headerSize), scanBuffer)
+	s.in = bufio.NewReaderSize(io.NewSectionReader(r.file, headerSize, r.size-headerSize), int(min(scanBuffer, r.size)))
 	for {
 		payload, err := s.next()
 		if err != nil {
@@ -261,7 +261,7 @@ func (s *scanner) rest() error {
 			return err
 		}
 		b, _ := s.in.Peek(s.in.Buffered())
-		if slices.ContainsFunc(b, func(c byte) bool { return c != 0 }) {
+		if !durable.OnlyZeros(b) {
 			s.end.Rest = true
 			return nil
 		}

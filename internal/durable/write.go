@@ -1,6 +1,7 @@
 package durable
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -109,3 +110,7 @@ func Fill(f File, from, to int64) error {
 	}
 	return f.Sync()
 }
+
+// OnlyZeros reports whether b has nothing but zeros: whether what [Fill] wrote there
+// is still what it was.
+func OnlyZeros(b []byte) bool { return bytes.Count(b, []byte{0}) == len(b) }

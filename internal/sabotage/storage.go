@@ -10,6 +10,12 @@ var storageMutants = []mutant{
 		pkg: "authority/pending", test: "TestPowerCutAtEveryCall",
 	},
 	{
+		name: "a segment of submissions that cannot be read taken for one that is gone", promise: "G1",
+		file: "authority/pending/load.go",
+		old:  "if errors.Is(err, fs.ErrNotExist) {\n\t\treturn numbers, nil", new: "if errors.Is(err, fs.ErrNotExist) || err != nil {\n\t\treturn numbers, nil",
+		pkg: "authority/pending", test: "TestFailedOpeningLosesNothing",
+	},
+	{
 		name: "segment fdatasync off", promise: "G1",
 		file: "authority/segment/write.go",
 		old:  "if err := s.file.Datasync(); err != nil {", new: "if err := error(nil); err != nil {",

@@ -26,6 +26,11 @@ const (
 	calmSteps    = 3000 // draws after which everything must have come right
 
 	plenty = 1 << 40 // bytes of room
+
+	// Segments so small that a story fills several, in bytes: one holds two or three
+	// records.
+	segmentGrow = 1 << 10
+	segmentMax  = 2 << 10
 )
 
 // TestSimulation runs as many seeds as SIM_SEEDS says, from SIM_FIRST on, or the one

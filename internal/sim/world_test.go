@@ -201,7 +201,7 @@ func (w *world) open(l *life, now func() time.Time) (*authority.Authority, *upst
 		Step: func(name string) error {
 			return w.sched.pause(l, fmt.Sprintf("life %d at %s", l.number, name))
 		},
-	})
+	}.WithSegments(segmentGrow, segmentMax))
 	if err != nil {
 		return nil, nil, err
 	}
