@@ -316,6 +316,40 @@ func TestPowerCutAtEveryCall(t *testing.T) {
 	}
 }
 
+// TestPowerCutAfterAKill: a process is killed at every call of a batch that begins a
+// segment, the next goes on where it was, and the power is cut during that.
+func TestPowerCutAfterAKill(t *testing.T) {
+	for seed := range uint64(6) {
+		for at := 1; ; at++ {
+			m := newMemory(t)
+			fault := durable.NewFault(m)
+			j, err := Open(dir(fault), registry, 0)
+			must(t, err)
+			for j.open == nil || j.open.Fits(4, 3000) {
+				fill(t, j, j.Length()+1, 1)
+			}
+			anchored := j.Length()
+			fault.SetPlan(durable.Plan{At: at, Outcome: durable.Killed})
+			if _, err = j.Append(frames(t, anchored, anchored+20)); err == nil {
+				err = j.Sync()
+			}
+			if !fault.Reached() {
+				must(t, err)
+				break
+			}
+			j, err = Open(dir(m), registry, anchored)
+			must(t, err)
+			must(t, j.Cut(anchored))
+			fill(t, j, anchored+20, 20)
+			after, err := Open(dir(m.Crash(rand.New(rand.NewPCG(seed, uint64(at))))), registry, anchored+20)
+			if err != nil {
+				t.Fatalf("seed %d, call %d: %v", seed, at, err)
+			}
+			check(t, after, frames(t, 0, anchored+20))
+		}
+	}
+}
+
 func FuzzDecode(f *testing.F) {
 	f.Add(frame(f, 0).encode())
 	f.Add(frame(f, 1).encode())

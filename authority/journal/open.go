@@ -124,6 +124,13 @@ func (j *Journal) load(number uint64, last bool) error {
 	switch {
 	case sealed:
 		j.readers[number] = r
+		if last && !j.looking {
+			// A process that was killed may have cut the file behind the footer and not synced
+			// that; with another segment behind it, it would have to be sealed.
+			if err := j.dir.Sync(number); err != nil {
+				return err
+			}
+		}
 		return j.pass(r.Header, footer)
 	case !last:
 		return damage("segment %d has no footer", number)

@@ -232,6 +232,18 @@ func (s *Segment) Cut(offset int64, count uint64) error {
 	return nil
 }
 
+// Sync makes a segment durable as it is, whoever wrote it.
+func (d *Dir) Sync(number uint64) error {
+	f, err := d.FS.OpenWrite(d.path(number))
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(f.Sync(), f.Close()); err != nil {
+		return fmt.Errorf("syncing segment %s: %w", d.path(number), err)
+	}
+	return nil
+}
+
 // Path returns the segment's file name with its directory.
 func (s *Segment) Path() string { return s.dir.path(s.Number) }
 

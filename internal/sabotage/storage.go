@@ -16,6 +16,12 @@ var storageMutants = []mutant{
 		pkg: "authority/pending", test: "TestFailedOpeningLosesNothing",
 	},
 	{
+		name: "the cut behind a footer believed before it is synced", promise: "G1",
+		file: "authority/journal/open.go",
+		old:  "if last && !j.looking {", new: "if last && !j.looking && false {",
+		pkg: "authority/journal", test: "TestPowerCutAfterAKill",
+	},
+	{
 		name: "segment fdatasync off", promise: "G1",
 		file: "authority/segment/write.go",
 		old:  "if err := s.file.Datasync(); err != nil {", new: "if err := error(nil); err != nil {",
