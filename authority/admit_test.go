@@ -534,3 +534,26 @@ func TestUploadThatWasAskedFor(t *testing.T) {
 		t.Errorf("the upload after that: %v", again)
 	}
 }
+
+// TestLogIsOursBeforeItIsPublished: what tells servers that no other registry has a say
+// about a log. Readers do not see it yet.
+func TestLogIsOursBeforeItIsPublished(t *testing.T) {
+	a, _ := memory(t, nil)
+	content := wargtest.Component("soon")
+	_, req := first("test:soon", content)
+	is := func(when string, want warg.Kind) {
+		t.Helper()
+		if _, err := a.Record(t.Context(), req.LogID, warg.RecordID{}); !isKind(err, want) {
+			t.Errorf("%s: %v", when, err)
+		}
+	}
+	is("before", warg.KindLogNotFound)
+	publish(t, a, req)
+	is("waiting for content", warg.KindRecordNotFound)
+	if _, err := a.Names(t.Context(), []warg.LogID{req.LogID}); !isKind(err, warg.KindLogNotFound) {
+		t.Errorf("its name is shown: %v", err)
+	}
+	upload(t, a, req, content)
+	settled(t, a, req)
+	is("published", warg.KindRecordNotFound)
+}

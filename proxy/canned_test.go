@@ -27,6 +27,8 @@ type canned struct {
 	view    warg.View
 	dir     string // where content lies as files; "" = in memory
 
+	waiting map[warg.LogID]bool // logs of which nothing is published yet
+
 	more uint64 // entries of the ledger beyond cannedLength
 
 	mu       sync.Mutex
@@ -211,6 +213,9 @@ func (r *canned) Consistency(ctx context.Context, from, to uint64) ([]byte, erro
 func (r *canned) Record(ctx context.Context, log warg.LogID, id warg.RecordID) (warg.RecordStatus, error) {
 	if err := r.enter(ctx); err != nil {
 		return warg.RecordStatus{}, err
+	}
+	if r.waiting[log] {
+		return warg.RecordStatus{}, warg.NotFound(warg.KindRecordNotFound, id)
 	}
 	if log != r.name.LogID() {
 		return warg.RecordStatus{}, warg.NotFound(warg.KindLogNotFound, log)

@@ -107,8 +107,12 @@ func (f *Federation) find(domain string, given bool) (target, error) {
 // registry does not know, or "". Only what the operator mapped is ever hinted, and only
 // replicas on this machine are asked, so that the name of a package that is not
 // published yet goes nowhere. A log that an upstream has, whose name cannot be had now,
-// is an error: that nobody has it would not be true.
+// is an error: that nobody has it would not be true. For a log that our registry has a
+// record of, published or not, no upstream has a say.
 func (f *Federation) Hint(ctx context.Context, log warg.LogID) (string, error) {
+	if f.isOwn(ctx, log) {
+		return "", nil
+	}
 	table := f.table.Load()
 	var unnamed error
 	for _, domain := range table.hinted {
@@ -121,6 +125,13 @@ func (f *Federation) Hint(ctx context.Context, log warg.LogID) (string, error) {
 		}
 	}
 	return "", unnamed
+}
+
+// isOwn reports whether our own registry has, or is about to have, a record of a log:
+// it then says of any other record that this one is unknown, and not the log.
+func (f *Federation) isOwn(ctx context.Context, log warg.LogID) bool {
+	_, err := f.own.Record(ctx, log, warg.RecordID{})
+	return errors.Is(err, &warg.Error{Kind: warg.KindRecordNotFound})
 }
 
 // explain turns the answer that our own registry does not have a namespace into the

@@ -208,6 +208,15 @@ func TestUnnamedLogs(t *testing.T) {
 	if r := st.post("/v1/fetch/logs", body, "Warg-Registry: own.example"); r.status != 404 {
 		t.Errorf("asked of us by name: %d %s", r.status, r.body)
 	}
+
+	// A package that is about to be published here is ours, whoever lists it as well.
+	st.own.waiting = map[warg.LogID]bool{log: true, mustName("wasi:http").LogID(): true}
+	for _, log := range []string{otherLog, upLog} {
+		r := st.post("/v1/fetch/logs", `{"logLength":3,"packages":{"`+log+`":null}}`)
+		if r.status != 404 || r.body != typed("log", log) || r.header.Get("Warg-Registry-Hint") != "" {
+			t.Errorf("not published yet: %d %s, hint %q", r.status, r.body, r.header.Get("Warg-Registry-Hint"))
+		}
+	}
 }
 
 // TestNamespacesChange: the table of namespaces can be replaced while the server runs,

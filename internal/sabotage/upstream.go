@@ -129,6 +129,12 @@ var upstreamMutants = []mutant{
 		pkg: "upstream", test: "TestDeniedContent",
 	},
 	{
+		name: "upstream has a say about a log of ours", promise: "G7",
+		file: "proxy/federation.go",
+		old:  "if f.isOwn(ctx, log) {", new: "if f.isOwn(ctx, log) && false {",
+		pkg: "proxy", test: "TestUnnamedLogs",
+	},
+	{
 		name: "no evidence kept", promise: "G5",
 		file: "upstream/evidence.go",
 		old:  "if err := durable.Replace(fsys, name, text, nil); err != nil {", new: "if err := error(nil); err != nil {",
