@@ -1,9 +1,11 @@
 package authority
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/index"
@@ -67,6 +69,10 @@ func sameRoots(c warg.CheckpointClaims, h tree.Head) bool {
 	return c.LogLength == h.Length && c.LogRoot == h.LogRoot.AnyHash() && c.MapRoot == h.MapRoot.AnyHash()
 }
 
+// muchToReplay is how many records are worth opening the index for much, unless a test
+// says otherwise.
+const muchToReplay = 20_000
+
 // extendIndex replays the journal from the index's head to the anchor.
 func (a *Authority) extendIndex(ctx context.Context) error {
 	from, to := a.index.Head().Length, a.anchor.Length()
@@ -74,20 +80,31 @@ func (a *Authority) extendIndex(ctx context.Context) error {
 		return nil
 	}
 	a.o.Log.Info("index catches up", "from", from, "to", to)
-	_, at, _, err := a.history.Find(from)
-	if err != nil {
+	if to-from < cmp.Or(a.o.much, muchToReplay) {
+		return a.replayInto(ctx, from, to, func(uint64) {})
+	}
+	if err := a.index.Bulk(to - from); err != nil {
 		return err
 	}
-	r := &replayer{a: a, at: at}
-	if err := r.advance(from); err != nil {
-		return err
-	}
-	return a.journal.Scan(from, to, func(f journal.Frame, p journal.Position) error {
-		if err := ctx.Err(); err != nil {
-			return err
+	return errors.Join(a.replayInto(ctx, from, to, a.tellReplay(from, to)), a.index.Settle())
+}
+
+// tellInterval is how often a log says how far a long replay is.
+const tellInterval = 10 * time.Second
+
+// tellReplay returns what is told how far a replay is, and logs it now and then.
+func (a *Authority) tellReplay(from, to uint64) func(done uint64) {
+	began := a.o.Now()
+	next := began.Add(tellInterval)
+	return func(done uint64) {
+		now := a.o.Now()
+		if done == from || now.Before(next) {
+			return
 		}
-		return r.add(f, p)
-	})
+		next = now.Add(tellInterval)
+		left := time.Duration(float64(now.Sub(began)) / float64(done-from) * float64(to-done))
+		a.o.Log.Info("index is being made", "length", done, "to", to, "left", left.Round(time.Second))
+	}
 }
 
 // replayer gathers frames until the next checkpoint and puts them into the index.
@@ -113,17 +130,10 @@ func (r *replayer) advance(length uint64) error {
 	return nil
 }
 
-func (r *replayer) add(f journal.Frame, p journal.Position) error {
-	it := item{frame: f, place: p}
-	if f.Kind == journal.Package {
-		rec, err := pkglog.Decode(f.Envelope.Content)
-		if err != nil {
-			return fmt.Errorf("%w: record at index %d: %w", errContradiction, f.Index, err)
-		}
-		it.contents = released(rec)
-	}
+// add takes in the next record, and commits all that it has at a checkpoint.
+func (r *replayer) add(it item) error {
 	r.list = append(r.list, it)
-	if f.Index+1 < r.next.LogLength {
+	if it.frame.Index+1 < r.next.LogLength {
 		return nil
 	}
 	return r.commit()

@@ -12,7 +12,6 @@ import (
 
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/index"
-	"github.com/entrepot/entrepot/authority/journal"
 	"github.com/entrepot/entrepot/internal/cas"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
@@ -121,18 +120,11 @@ func RebuildIndex(ctx context.Context, o Options, progress func(done, total uint
 	if a.index, err = index.Open(x); err != nil {
 		return 0, err
 	}
-	r := &replayer{a: a}
-	if err := r.advance(0); err != nil {
+	total := a.anchor.Length()
+	if err := a.index.Bulk(total); err != nil {
 		return 0, err
 	}
-	total := a.anchor.Length()
-	err = a.journal.Scan(0, total, func(f journal.Frame, p journal.Position) error {
-		progress(f.Index, total)
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		return r.add(f, p)
-	})
+	err = a.replayInto(ctx, 0, total, func(done uint64) { progress(done, total) })
 	if err != nil {
 		return 0, fmt.Errorf("making the index again: %w", err)
 	}

@@ -60,6 +60,7 @@ type Options struct {
 
 	segments segment.Dir // sizes of segments; zero = the defaults
 	byHand   bool        // no sequencer: a test calls turn
+	much     uint64      // records to replay that make the index be opened for much; zero = the default
 }
 
 // Limits bound what publishers can make the authority keep. A zero value means the

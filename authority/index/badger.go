@@ -26,6 +26,13 @@ const (
 	valueLog       = 16 << 20
 )
 
+// Settings while much is written: larger tables, which are not merged until there are more
+// than the longest registry has.
+const (
+	bulkTable  = 64 << 20
+	bulkTables = 1 << 20
+)
+
 // badgerOptions returns the settings for a directory.
 func badgerOptions(dir string, log badger.Logger) badger.Options {
 	return badger.DefaultOptions(dir).
@@ -72,14 +79,28 @@ type badgerDir struct {
 	log *slog.Logger
 }
 
-// Open implements [Database]. An error is ErrCorrupt unless it says something about
-// the machine rather than the files.
+// OpenBulk implements [Database]. Nothing is merged while much is written, each byte of
+// which would be written several times over; that is left to whoever opens it next, in
+// the background. A filter in each table keeps reading fast with many of them.
+func (b badgerDir) OpenBulk() (kv.Store, error) {
+	return b.open(func(o badger.Options) badger.Options {
+		return o.WithMemTableSize(bulkTable).WithNumLevelZeroTables(bulkTables).WithNumLevelZeroTablesStall(2 * bulkTables)
+	})
+}
+
+// Open implements [Database].
 func (b badgerDir) Open() (kv.Store, error) {
+	return b.open(func(o badger.Options) badger.Options { return o })
+}
+
+// open opens the database. An error is ErrCorrupt unless it says something about the
+// machine rather than the files.
+func (b badgerDir) open(with func(badger.Options) badger.Options) (kv.Store, error) {
 	if err := os.MkdirAll(b.dir, durable.DirPerm); err != nil {
 		return nil, fmt.Errorf("opening index: %w", err)
 	}
 	l := &badgerLog{log: b.log}
-	db, err := badger.Open(badgerOptions(b.dir, l))
+	db, err := badger.Open(with(badgerOptions(b.dir, l)))
 	switch {
 	case err != nil && aboutMachine(err):
 		return nil, fmt.Errorf("opening index: %w", err)

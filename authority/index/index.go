@@ -63,13 +63,13 @@ func Open(o Options) (*Index, error) {
 	if err := count.write(n + 1); err != nil {
 		return nil, fmt.Errorf("opening index: %w", err)
 	}
-	x, err := open(o)
+	x, err := open(o, o.Database.Open)
 	if errors.Is(err, ErrCorrupt) {
 		o.Log.Warn("index is made anew", "error", err)
 		if err := o.Database.SetAside(); err != nil {
 			return nil, fmt.Errorf("moving damaged index aside: %w", err)
 		}
-		x, err = open(o)
+		x, err = open(o, o.Database.Open)
 	}
 	if err != nil {
 		return nil, err
@@ -80,8 +80,8 @@ func Open(o Options) (*Index, error) {
 	return x, nil
 }
 
-func open(o Options) (*Index, error) {
-	db, err := openDatabase(o.Database)
+func open(o Options, database func() (kv.Store, error)) (*Index, error) {
+	db, err := openDatabase(database)
 	if err != nil {
 		return nil, err
 	}
@@ -125,7 +125,12 @@ func (x *Index) Reset() error {
 	if err := x.o.Database.SetAside(); err != nil {
 		return fmt.Errorf("moving damaged index aside: %w", err)
 	}
-	fresh, err := open(x.o)
+	return x.replace(x.o, x.o.Database.Open)
+}
+
+// replace puts a freshly opened index in the place of one that is closed.
+func (x *Index) replace(o Options, database func() (kv.Store, error)) error {
+	fresh, err := open(o, database)
 	if err != nil {
 		return err
 	}

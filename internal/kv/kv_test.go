@@ -53,8 +53,10 @@ func put(t testing.TB, s Store, pairs ...string) {
 // TestContract holds for every store.
 func TestContract(t *testing.T) {
 	stores := map[string]func(*testing.T) Store{
-		"badger": openBadger,
-		"memory": func(*testing.T) Store { return new(Memory).Open() },
+		"badger":                    openBadger,
+		"memory":                    func(*testing.T) Store { return new(Memory).Open() },
+		"behind":                    func(t *testing.T) Store { return NewBehind(openBadger(t), 100) },
+		"behind, perhaps not empty": func(*testing.T) Store { return NewBehind(new(Memory).Open(), 0) },
 	}
 	for name, open := range stores {
 		t.Run(name, func(t *testing.T) {
