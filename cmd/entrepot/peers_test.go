@@ -27,11 +27,12 @@ func freeAddress(t *testing.T) string {
 	return l.Addr().String()
 }
 
-// couple writes the configurations of two sites that mirror each other.
-func couple(t *testing.T) (a, b *person) {
+// couple writes the configurations of two sites that mirror each other, with more of
+// each.
+func couple(t *testing.T, moreA, moreB string) (a, b *person) {
 	t.Helper()
 	a, b = newPerson(t), newPerson(t)
-	write := func(u *person, own, listen, other, url string) {
+	write := func(u *person, own, listen, other, url, more string) {
 		u.write(t, "entrepot.toml", fmt.Sprintf(`listen = %q
 [authority]
 domain = %q
@@ -43,11 +44,12 @@ trust_first_key = true
 max_age = "1s"
 mirror = "full"
 allow_private_addresses = true
-`, listen, own+".example", own, other+".example", other+".example", url))
+%s
+`, listen, own+".example", own, other+".example", other+".example", url, more))
 	}
 	forA, forB := freeAddress(t), freeAddress(t)
-	write(a, "one", forA, "two", forB)
-	write(b, "two", forB, "one", forA)
+	write(a, "one", forA, "two", forB, moreA)
+	write(b, "two", forB, "one", forA, moreB)
 	return a, b
 }
 
@@ -83,7 +85,7 @@ func (u *person) released(t *testing.T, s *running, names ...string) {
 // TestPeersHealEachOther: two sites that start together hear each other, a copy of
 // yesterday of one of them is fenced, is healed by the other, and goes on.
 func TestPeersHealEachOther(t *testing.T) {
-	a, b := couple(t)
+	a, b := couple(t, "", "")
 	serverA := a.serve(t)
 	if ready(t, serverA) {
 		t.Error("ready before the peer was heard")

@@ -35,8 +35,8 @@ var peerMutants = []mutant{
 	},
 	{
 		name: "news for a silent peer every second", promise: "G9",
-		file: "upstream/peering/peering.go",
-		old:  " || l.o.Now().Before(told.again.until)", new: "",
+		file: "upstream/peering/news.go",
+		old:  "\tcase n.deaf:\n\t\treturn !wait\n", new: "\tcase n.deaf:\n\t\treturn true\n",
 		pkg: "upstream/peering", test: "TestNewsForASilentPeer",
 	},
 	{
@@ -50,5 +50,23 @@ var peerMutants = []mutant{
 		file: "upstream/peering/peering.go",
 		old:  "\tif !l.first(ctx) {\n\t\treturn\n\t}\n", new: "\t_ = l.first\n",
 		pkg: "upstream/peering", test: "TestAskedUntilItAnswers",
+	},
+	{
+		name: "head that the peer could not judge shown once", promise: "G5",
+		file: "upstream/peering/news.go",
+		old:  "return n.open && !wait", new: "return n.open && !wait && false",
+		pkg: "upstream/peering", test: "TestShownAgain",
+	},
+	{
+		name: "first head of a registry kept from the peer", promise: "G5",
+		file: "upstream/peering/news.go",
+		old:  "\tcase n.unwanted:", new: "\tcase n.unwanted, n.length == 0:",
+		pkg: "upstream/peering", test: "TestFirstHeadIsShown",
+	},
+	{
+		name: "longer history of a peer not compared with ours", promise: "G5",
+		file: "upstream/held.go",
+		old:  "if err != nil || !provesFork(proof, from, to) {", new: "if err != nil || !provesFork(proof, from, to) || true {",
+		pkg: "cmd/entrepot", test: "TestSplitViewWithinAnInterval",
 	},
 }

@@ -75,16 +75,10 @@ type Options struct {
 	Log      *slog.Logger
 }
 
-// news is what the peer was told of a registry.
-type news struct {
-	length uint64  // of the head that it was shown last
-	again  backOff // since it did not listen
-}
-
 // Link is the comparison with one peer.
 type Link struct {
 	o    Options
-	told map[string]*news // by registry, from the first head on that the peer was shown; only of Run
+	news map[string]*news // by registry, all that are compared; only of Run
 
 	mu     sync.Mutex
 	status Status // under mu
@@ -104,7 +98,10 @@ func New(o Options) *Link {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	l := &Link{o: o, told: map[string]*news{}}
+	l := &Link{o: o, news: map[string]*news{o.Own.Domain(): {}}}
+	for _, r := range o.Others {
+		l.news[r.Domain()] = &news{}
+	}
 	l.status = Status{Domain: o.Domain, Checks: map[Result]uint64{}}
 	for r := range results {
 		l.status.Checks[r] = 0
@@ -165,24 +162,10 @@ func (l *Link) round(ctx context.Context) {
 			return
 		}
 		err := l.compare(ctx, r)
+		l.news[r.Domain()].unwanted = errors.Is(err, &warg.Error{Kind: warg.KindNotFound})
 		var alarm *Alarm
 		if err == nil || errors.As(err, &alarm) {
 			l.show(ctx, r)
-		}
-	}
-}
-
-// tellNews shows the peer the heads that have grown. One that does not listen is shown
-// them less and less often.
-func (l *Link) tellNews(ctx context.Context) {
-	for _, r := range append([]Registry{l.o.Own}, l.o.Others...) {
-		head, ok := r.Head()
-		told := l.told[r.Domain()]
-		if !ok || told == nil || head.Unverified().LogLength == told.length || l.o.Now().Before(told.again.until) {
-			continue
-		}
-		if !l.show(ctx, r) {
-			told.again.until = l.o.Now().Add(told.again.next(l.o.Chance))
 		}
 	}
 }
@@ -216,31 +199,4 @@ func (l *Link) compare(ctx context.Context, r Registry) error {
 		l.note(r, Consistent, nil)
 	}
 	return err
-}
-
-// show shows the peer our head of a registry, and reports whether it answered. If it is
-// news the peer looks for itself; if it contradicts what the peer knows, it is the peer
-// that raises the alarm, and we learn of it at the next comparison.
-func (l *Link) show(ctx context.Context, r Registry) bool {
-	head, ok := r.Head()
-	if !ok {
-		return true
-	}
-	asking, cancel := context.WithTimeout(ctx, askTimeout)
-	defer cancel()
-	v, err := l.o.Peer.Verify(asking, r.Domain(), head)
-	switch {
-	case err != nil:
-		l.note(r, resultOf(err), err)
-		return false
-	case v.Checkpoint == warg.Verified:
-		l.note(r, Verified, nil)
-	case v.Checkpoint == warg.Unverified:
-		l.note(r, Unverified, nil)
-	default:
-		l.note(r, Denied, fmt.Errorf("the peer says that our checkpoint of length %d is %s", head.Unverified().LogLength, v.Checkpoint))
-		l.o.Log.Warn("peer does not accept our checkpoint", "peer", l.o.Domain, "registry", r.Domain(), "length", head.Unverified().LogLength)
-	}
-	l.told[r.Domain()] = &news{length: head.Unverified().LogLength}
-	return true
 }

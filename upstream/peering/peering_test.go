@@ -157,6 +157,63 @@ func TestNewHeadIsShown(t *testing.T) {
 	})
 }
 
+// TestFirstHeadIsShown: a registry of which nothing was known when everything was
+// compared is shown when there is something, unless the peer does not answer for it.
+func TestFirstHeadIsShown(t *testing.T) {
+	for _, wanted := range []bool{true, false} {
+		stage(t, func(o *Options) { o.Interval = time.Hour }, func(t *testing.T, s *scene) {
+			s.other.none = true
+			if !wanted {
+				s.peer.fail = func(c call) error {
+					if c.registry == ghost {
+						return warg.Errorf(warg.KindNotFound, "not a registry here")
+					}
+					return nil
+				}
+			}
+			s.pass(time.Minute)
+			s.other.set(func(n *nearby) { n.none = false })
+			s.pass(headCheck)
+			if n := len(s.peer.asked("verify", ghost)); (n == 1) != wanted {
+				t.Errorf("a peer that answers for it (%t) was shown the first head %d times", wanted, n)
+			}
+		})
+	}
+}
+
+// TestShownAgain: a head that the peer could not judge yet is shown again, less and less
+// often, until it can. The next head does not wait for that.
+func TestShownAgain(t *testing.T) {
+	stage(t, func(o *Options) { o.Interval = time.Hour }, func(t *testing.T, s *scene) {
+		s.pass(time.Minute)
+		s.peer.set(func(p *farPeer) {
+			p.calls = nil
+			p.verdict = func(call) warg.Verdict { return warg.Unverified }
+		})
+		s.other.grow(20)
+		s.pass(5 * time.Minute)
+		got := gaps(s.peer.asked("verify", ghost))
+		for i, n := range []time.Duration{1, 2, 4, 8, 16, 32, 60} {
+			if pause := n * time.Second; i >= len(got) || got[i] < pause || got[i] > pause+headCheck {
+				t.Fatalf("shown after %v", got)
+			}
+		}
+		for length := uint64(21); length < 24; length++ {
+			s.peer.set(func(p *farPeer) { p.calls = nil })
+			s.other.grow(length)
+			s.pass(headCheck)
+			if n := len(s.peer.asked("verify", ghost)); n != 1 {
+				t.Errorf("the next head was shown %d times within a second", n)
+			}
+		}
+		s.peer.set(func(p *farPeer) { p.calls, p.verdict = nil, nil })
+		s.pass(5 * time.Minute)
+		if n := len(s.peer.asked("verify", ghost)); n != 1 {
+			t.Errorf("shown %d times more to a peer that has verified it", n)
+		}
+	})
+}
+
 // TestNewsForASilentPeer: who does not listen is shown a new head less and less often,
 // and as soon as ever once it listens again.
 func TestNewsForASilentPeer(t *testing.T) {
@@ -200,7 +257,7 @@ func TestContradiction(t *testing.T) {
 	var text bytes.Buffer
 	stage(t, func(o *Options) { o.Log = slog.New(slog.NewTextHandler(&text, nil)) }, func(t *testing.T, s *scene) {
 		third := &nearby{domain: "third.example", head: headOf(1)}
-		s.link.o.Others = append(s.link.o.Others, third)
+		s.compare(third)
 		s.peer.held[ghost] = headOf(9)
 		s.other.saw = func(held *warg.SignedCheckpoint) error {
 			if held == nil || held.Unverified().LogLength != 9 {
@@ -208,7 +265,7 @@ func TestContradiction(t *testing.T) {
 			}
 			return &Alarm{errors.New("two histories")}
 		}
-		s.pass(time.Second)
+		s.pass(headCheck / 2)
 		if s.count(Contradiction) != 1 || !strings.Contains(s.link.Status().LastError, ghost+": two histories") {
 			t.Errorf("status: %+v", s.link.Status())
 		}
@@ -287,7 +344,7 @@ func TestWhatAnswersMean(t *testing.T) {
 			stage(t, nil, func(t *testing.T, s *scene) {
 				s.peer.held[ownDomain] = headOf(3)
 				c.prepare(s)
-				s.pass(time.Second)
+				s.pass(headCheck / 2)
 				if told := s.other.told; len(told) == 1 && (told[0] == nil) != (c.held == Absent) {
 					t.Errorf("judged %v", told[0])
 				}
@@ -343,7 +400,7 @@ func TestErrorIsForgotten(t *testing.T) {
 func TestOneRegistryDoesNotHideOthers(t *testing.T) {
 	stage(t, nil, func(t *testing.T, s *scene) {
 		last := &nearby{domain: "last.example", head: headOf(1)}
-		s.link.o.Others = append(s.link.o.Others, last)
+		s.compare(last)
 		s.peer.fail = func(c call) error {
 			if c.registry == ghost {
 				return silent(c)

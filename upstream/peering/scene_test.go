@@ -209,6 +209,12 @@ func (s *scene) pass(d time.Duration) {
 	synctest.Wait()
 }
 
+// compare adds a registry that both sides answer for, before the link begins.
+func (s *scene) compare(n *nearby) {
+	s.link.o.Others = append(s.link.o.Others, n)
+	s.link.news[n.domain] = &news{}
+}
+
 // The three chances that matter: a pause as short, as it is meant, and as long as may be.
 func shortest(time.Duration) time.Duration  { return 0 }
 func middle(d time.Duration) time.Duration  { return d / 2 }
