@@ -62,6 +62,7 @@ func (c serveCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	log := newLogger(p.stderr, conf.LogFormat, conf.LogLevel)
+	defer takeRemarks(log, p.now)()
 	for _, w := range conf.Warnings {
 		log.Warn(w.Message, "place", w.Source.String())
 	}
