@@ -175,6 +175,12 @@ func TestRoutesBehindFences(t *testing.T) {
 	s.end(t)
 	for _, kind := range fenceKinds() {
 		kind.prepare(t, u)
+		if r := u.run(t, "doctor", "--quick"); r.code != exitOK || kind.name != "peers" && !strings.Contains(r.stdout, stateFenced) {
+			t.Errorf("%s: doctor --quick keeps the server from starting: %+v", kind.name, r)
+		}
+		if r := u.run(t, "doctor"); kind.name != "peers" && r.code != exitConfig { // who is asked only by a server
+			t.Errorf("%s: doctor: %+v", kind.name, r)
+		}
 		s := u.serve(t)
 		for _, c := range calls {
 			want := c.closed
