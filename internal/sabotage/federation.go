@@ -1,0 +1,186 @@
+package main
+
+// federationMutants break what an operator and clients were promised of other
+// registries: one sentence of the promise each.
+var federationMutants = []mutant{
+	{
+		name: "credentials go wherever a ledger page is", promise: "G10",
+		file: "upstream/client_ledger.go",
+		old:  "if c.places.isOrigin(u) {", new: "if c.places.isOrigin(u) || true {",
+		pkg: "upstream", test: "TestCredentialsStayAtTheirOrigin",
+	},
+	{
+		name: "another port is the same origin", promise: "G10",
+		file: "upstream/address.go",
+		old:  "return u.Scheme == p.origin.Scheme && hostPort(u) == hostPort(p.origin)", new: "return u.Scheme == p.origin.Scheme && u.Hostname() == p.origin.Hostname()",
+		pkg: "upstream", test: "TestCheckURL",
+	},
+	{
+		name: "upload carries our token", promise: "G10",
+		file: "upstream/client_publish.go",
+		old:  "\treq.Header.Set(\"Content-Type\", api.ContentTypeBytes)\n", new: "\treq.Header.Set(\"Content-Type\", api.ContentTypeBytes)\n\tc.authorize(req)\n",
+		pkg: "upstream", test: "TestCredentialsStayAtTheirOrigin",
+	},
+	{
+		name: "upload site of upstream not judged", promise: "G10",
+		file: "upstream/client_publish.go",
+		old:  "u, err := c.resolve(site.URL)", new: "u, err := c.places.origin.Parse(site.URL)",
+		pkg: "upstream", test: "TestUploadGivesUpWhenNobodyTakesIt",
+	},
+	{
+		name: "foreign address not judged at dial time", promise: "G10",
+		file: "upstream/address.go",
+		old:  "case !own:\n\t\treturn p.checkForeign(addr)", new: "case !own:\n\t\treturn nil",
+		pkg: "upstream", test: "TestForeignNamesAreJudgedWhenDialed",
+	},
+	{
+		name: "private authority's certificates ignored", promise: "G10",
+		file: "upstream/dial.go",
+		old:  "RootCAs: o.RootCAs}", new: "RootCAs: nil}",
+		pkg: "cmd/entrepot", test: "TestPrivateAuthority",
+	},
+	{
+		name: "connections to an upstream without bound", promise: "G9",
+		file: "upstream/dial.go",
+		old:  "MaxConnsPerHost:        o.MaxConnections,", new: "MaxConnsPerHost:        0,",
+		pkg: "upstream", test: "TestConnectionsAreBounded",
+	},
+	{
+		name: "bandwidth not limited", promise: "G9",
+		file: "upstream/exchange.go",
+		old:  "resp.Body = c.line.throttle(ctx, resp.Body)", new: "_ = c.line",
+		pkg: "upstream", test: "TestThrottledClient",
+	},
+	{
+		name: "refresh waited for without bound", promise: "G6",
+		file: "upstream/fresh.go",
+		old:  "limit := time.NewTimer(joinWait)", new: "limit := time.NewTimer(joinWait * 10)",
+		pkg: "upstream", test: "TestSlowRefreshIsNotWaitedForLong",
+	},
+	{
+		name: "offline refresh dials", promise: "G8",
+		file: "upstream/refresh.go",
+		old:  "func (r *Replica) Refresh(ctx context.Context) error {\n\tif r.o.Offline || ", new: "func (r *Replica) Refresh(ctx context.Context) error {\n\tif ",
+		pkg: "upstream", test: "TestOffline",
+	},
+	{
+		name: "stale records say nothing", promise: "G6",
+		file: "upstream/serve_logs.go",
+		old:  "if r.counts.answered(w); w != \"\" {", new: "if r.counts.answered(w); w != \"\" && false {",
+		pkg: "upstream", test: "TestUpstreamDown",
+	},
+	{
+		name: "published before a checkpoint covers it", promise: "G1",
+		file: "upstream/through.go",
+		old:  "\tif v == nil || v.cp.LogLength <= s.Index {\n\t\treturn warg.RecordStatus{RecordID", new: "\tif v == nil {\n\t\treturn s, nil\n\t}\n\tif v.cp.LogLength <= s.Index {\n\t\treturn s, nil\n\t}\n\tif false {\n\t\treturn warg.RecordStatus{RecordID",
+		pkg: "upstream", test: "TestPublishedMeansCovered",
+	},
+	{
+		name: "no newer checkpoint asked for after a publish", promise: "G6",
+		file: "upstream/through.go",
+		old:  "\tif v := r.view.Load(); v == nil || v.cp.LogLength <= s.Index {\n\t\tr.renew(ctx)\n\t}", new: "",
+		pkg: "upstream", test: "TestPublishThrough",
+	},
+	{
+		name: "published where the ledger has it not", promise: "G3",
+		file: "upstream/through.go",
+		old:  "case index != s.Index:", new: "case index != s.Index && false:",
+		pkg: "upstream", test: "TestLiesAboutRecords",
+	},
+	{
+		name: "refusal taken for a contradiction", promise: "G5",
+		file: "upstream/refresh.go",
+		old:  "if view.Timestamp < served.cp.Timestamp {\n\t\treturn refuse(ClassRollback, \"checkpoint of length %d was signed at %d, before the one that is known\", view.LogLength, view.Timestamp)", new: "if view.Timestamp < served.cp.Timestamp {\n\t\treturn &contradiction{class: ClassRewind, reason: \"replay\", believed: served.signed, refused: s, op: served.op}",
+		pkg: "upstream", test: "TestAttacks",
+	},
+	{
+		name: "reset hides the old replica", promise: "G5",
+		file: "upstream/reset.go",
+		old:  "if err := fsys.Rename(dir, to); err != nil {", new: "if err := fsys.Rename(dir, to+\".gone\"); err != nil {",
+		pkg: "upstream", test: "TestResetAfterFork",
+	},
+	{
+		name: "quarantine without its audit line", promise: "G5",
+		file: "upstream/refresh.go",
+		old:  "\tr.audit(audit.Event{Kind: audit.Quarantined, Class: c.class.String(), Reason: c.reason, Evidence: name})\n", new: "\t_ = audit.Quarantined\n",
+		pkg: "cmd/entrepot", test: "TestAuditOfUpstreams",
+	},
+	{
+		name: "quarantine not counted", promise: "G5",
+		file: "upstream/refresh.go",
+		old:  "\tr.counts.quarantines.Add(1)\n", new: "",
+		pkg: "upstream", test: "TestStats",
+	},
+	{
+		name: "capability is the target's hash", promise: "G10",
+		file: "upstream/uploads/book.go",
+		old:  "_, _ = rand.Read(e.name[:]) // never fails", new: "_ = rand.Reader\n\t\tdigest := sha256.Sum256([]byte(fmt.Sprint(t)))\n\t\tcopy(e.name[:], digest[:])",
+		pkg: "upstream/uploads", test: "TestOffer",
+	},
+	{
+		name: "publisher not told whose the namespace is", promise: "G7",
+		file: "proxy/federation.go",
+		old:  "return &warg.Error{Kind: warg.KindNamespaceImported, ID: ns, Err: err}", new: "return err",
+		pkg: "cmd/entrepot", test: "TestRefusedThrough",
+	},
+	{
+		name: "adopted content fetched after its record", promise: "G1",
+		file: "upstream/adopt/log.go",
+		old:  "if err := k.contents(ctx, rec); err != nil {\n", new: "if err := k.contents(ctx, rec); err != nil && false {\n",
+		pkg: "upstream/adopt", test: "TestTroubleIsContained",
+	},
+	{
+		name: "packages of other namespaces adopted", promise: "G7",
+		file: "upstream/adopt/scan.go",
+		old:  "case k.namespaces[name.Namespace()]:", new: "case k.namespaces[name.Namespace()] || true:",
+		pkg: "upstream/adopt", test: "TestKeepInStep",
+	},
+	{
+		name: "adopted namespace left open to publishers", promise: "G7",
+		file: "authority/adopted.go",
+		old:  "if _, ok := a.adopts[namespace]; ok {", new: "if _, ok := a.adopts[namespace]; ok && false {",
+		pkg: "authority", test: "TestNobodyPublishesThere",
+	},
+	{
+		name: "reads do not count as use", promise: "G9",
+		file: "cache/budget.go",
+		old:  "b.order.MoveToFront(e)\n", new: "",
+		pkg: "cache", test: "TestEviction",
+	},
+	{
+		name: "head of an import before what it covers", promise: "G12",
+		file: "upstream/move.go",
+		old:  "\tfor _, c := range m.s.cargoes {\n\t\tif err := each(ctx, c.Packages(), m.log); err != nil {", new: "\tif err := m.s.of.acceptAll(m.s.scratch.trusted.signedBeyond(m.s.of.trusted.longest()), &view{loaded.signed, loaded.cp, loaded.op, m.s.of.epoch.Load()}); err != nil {\n\t\treturn err\n\t}\n\tfor _, c := range m.s.cargoes {\n\t\tif err := each(ctx, c.Packages(), m.log); err != nil {",
+		pkg: "upstream/archive", test: "TestBrokenStore",
+	},
+	{
+		name: "content of an archive not compared with its digest", promise: "G12",
+		file: "upstream/archive/scan_items.go",
+		old:  "got != digest {", new: "got != digest && false {",
+		pkg: "upstream/archive", test: "TestEveryByteResealed",
+	},
+	{
+		name: "order of an archive's content by chance", promise: "G8",
+		file: "upstream/archive/exporting.go",
+		old:  "slices.SortFunc(digests, warg.Digest.Compare)\n", new: "",
+		pkg: "upstream/archive", test: "TestExportIsDeterministic",
+	},
+	{
+		name: "parts of different archives joined", promise: "G12",
+		file: "upstream/archive/scan.go",
+		old:  "if next >= len(c.s.parts) || c.s.parts[next].before == warg.Digest(c.sum.Sum(nil)) {", new: "if next >= len(c.s.parts) || true {",
+		pkg: "upstream/archive", test: "TestParts",
+	},
+	{
+		name: "first key of an archive believed", promise: "G3",
+		file: "upstream/stage.go",
+		old:  "\tif pin == \"\" {\n\t\treturn nil, warg.Errorf(warg.KindForbidden", new: "\tif pin == \"\" && false {\n\t\treturn nil, warg.Errorf(warg.KindForbidden",
+		pkg: "upstream/archive", test: "TestImportNeedsAPin",
+	},
+	{
+		name: "refused credentials are an answer about the registry", promise: "G6",
+		file: "upstream/replica.go",
+		old:  "case e.Kind != warg.KindUnavailable && e.Kind != warg.KindUpstreamTimeout:", new: "case e.Kind == warg.KindUnauthorized || e.Kind == warg.KindForbidden || e.Kind == warg.KindNotFound:\n\t\treturn err\n\tcase e.Kind != warg.KindUnavailable && e.Kind != warg.KindUpstreamTimeout:",
+		pkg: "upstream", test: "TestStaleIfError",
+	},
+}
