@@ -79,7 +79,11 @@ func (c fsckCmd) run(ctx context.Context, p *process, conf *config.Config) error
 		return err
 	}
 	if c.Repair {
-		done, err := p.repair(ctx, conf, report)
+		var done []string
+		err := p.recorded(conf, "fsck --repair", report.summary(), func() (err error) {
+			done, err = p.repair(ctx, conf, report)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -211,6 +215,18 @@ func (r *fsckReport) damage() (first string, count int) {
 		}
 	}
 	return first, count
+}
+
+// summary says in a few words what was found, before anything is mended.
+func (r *fsckReport) summary() string {
+	switch first, count := r.damage(); count {
+	case 0:
+		return "nothing damaged"
+	case 1:
+		return first
+	default:
+		return fmt.Sprintf("%s (and %d more)", first, count-1)
+	}
 }
 
 func (r *fsckReport) show(w io.Writer) {
