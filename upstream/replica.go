@@ -97,6 +97,7 @@ type Replica struct {
 	ended       atomic.Uint64 // which of those was the last to end
 	refreshGate breaker       // after a refresh failed, for whatever reason
 	newsAt      atomic.Int64  // when a sighting last began a refresh, Unix nanoseconds
+	frozenTold  bool          // it was logged that nothing is signed any more; of the refresh under way
 	heldBack    time.Time     // since when refused records keep a checkpoint back; of the refresh under way
 	reach       breaker       // after upstream could not be reached
 	retries     retryBudget   // of both

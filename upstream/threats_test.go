@@ -40,7 +40,7 @@ func threats() []threat {
 			"fork that is longer and does not prove itself", "ledger too short", "empty ledger", "half a leaf", "one bit of a log id", "one bit of a record id",
 			"leaves swapped", "leaf repeated",
 		}, []string{"upstream/monitor.TestConsistencyProofs", "upstream/monitor.TestRefusedProofs", "upstream.TestEveryByteOfEveryAnswer"}},
-		{"U-05", "freeze", nil, []string{"upstream.TestRefuseStale", "upstream.TestFreshness", "cmd/entrepot.TestStale"}},
+		{"U-05", "freeze", nil, []string{"upstream.TestFrozen", "upstream.TestTimesNeverGoBack", "upstream.TestRefuseStale", "upstream.TestFreshness", "cmd/entrepot.TestStale"}},
 		{"U-06", "fast-forward", []string{
 			"checkpoint of no length", "checkpoint longer than the protocol allows", "checkpoint longer than we replicate",
 			"checkpoint of a length that upstream does not know", "checkpoint from the future",
@@ -83,11 +83,11 @@ func threats() []threat {
 		{"U-19", "framing", nil, []string{"upstream.TestClientFraming"}},
 		{"U-20", "hostile names", []string{"name of another package"}, []string{"warg.TestVectorName", "upstream.TestReplicaNameOf"}},
 		{"U-21", "what is taken back", nil, []string{"upstream.TestTakenBack"}},
-		{"U-22", "down and flapping", nil, []string{"upstream.TestUpstreamDown", "upstream.TestStaleIfError", "upstream.TestNoRetryStorm", "upstream.TestFlappingUpstreamHasABudget", "upstream.TestTimeoutIsToldApart"}},
+		{"U-22", "down and flapping", nil, []string{"upstream.TestUpstreamDown", "upstream.TestStaleIfError", "upstream.TestRetryAfterIsKept", "upstream.TestBrokenContentHost", "upstream.TestNoRetryStorm", "upstream.TestFlappingUpstreamHasABudget", "upstream.TestTimeoutIsToldApart"}},
 		{"U-23", "lies about absence", []string{
 			"record left out", "no records", "first record left out", "records swapped", "record of another package", "one bit of a record",
 			"record at another index", "log denied that is in the ledger", "name denied that is in the ledger",
-		}, []string{"upstream.TestAbsenceIsForgotten", "upstream.TestForgottenRecordsAreNotAbsent", "upstream.TestLiesAboutRecords"}},
+		}, []string{"upstream.TestDeniedContent", "upstream.TestAbsenceIsForgotten", "upstream.TestForgottenRecordsAreNotAbsent", "upstream.TestLiesAboutRecords"}},
 	}
 }
 
