@@ -183,4 +183,22 @@ var federationMutants = []mutant{
 		old:  "case e.Kind != warg.KindUnavailable && e.Kind != warg.KindUpstreamTimeout:", new: "case e.Kind == warg.KindUnauthorized || e.Kind == warg.KindForbidden || e.Kind == warg.KindNotFound:\n\t\treturn err\n\tcase e.Kind != warg.KindUnavailable && e.Kind != warg.KindUpstreamTimeout:",
 		pkg: "upstream", test: "TestStaleIfError",
 	},
+	{
+		name: "imported content not pinned", promise: "G8",
+		file: "upstream/move.go",
+		old:  "if p, ok := store.(Pinner); ok {", new: "if p, ok := store.(Pinner); ok && false {",
+		pkg: "upstream/archive", test: "TestImport",
+	},
+	{
+		name: "imported before everything was verified", promise: "G12",
+		file: "upstream/archive/import.go",
+		old:  "\tfor i, domain := range o.domains() {\n\t\tif err := o.load(ctx, stages[i], domain); err != nil {\n\t\t\treturn err\n\t\t}\n\t}\n\treturn f(stages)", new: "\tfor i, domain := range o.domains() {\n\t\tif err := o.load(ctx, stages[i], domain); err != nil {\n\t\t\treturn errors.Join(f(stages[:i]), err)\n\t\t}\n\t}\n\treturn f(stages)",
+		pkg: "upstream/archive", test: "TestImportOfSeveralRegistries",
+	},
+	{
+		name: "registries of an archive shown one by one", promise: "G12",
+		file: "upstream/commit.go",
+		old:  "func(m *move) error { return m.store(ctx) },\n\t\tfunc(m *move) error { return m.show() },", new: "func(m *move) error { return errors.Join(m.store(ctx), m.show()) },",
+		pkg: "upstream/archive", test: "TestAllOrNothing",
+	},
 }
