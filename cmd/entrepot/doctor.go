@@ -274,7 +274,7 @@ func (d *doctor) opening() {
 // rest looks at what a start of our own registry does not need.
 func (d *doctor) rest() error {
 	var r siteReport
-	if err := errors.Join(r.upstreams(d.conf), r.evidence(filepath.Join(d.conf.Data, evidenceDir)), r.auditLog(d.conf)); err != nil {
+	if err := errors.Join(r.upstreams(d.conf), r.evidence(d.conf), r.auditLog(d.conf)); err != nil {
 		return err
 	}
 	for _, f := range r.Findings {
