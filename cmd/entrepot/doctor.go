@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/check"
@@ -27,10 +25,11 @@ type doctorCmd struct {
 }
 
 func (doctorCmd) Help() string {
-	return `Looks at a data directory without changing anything, also while a server uses it, and
-says of each thing whether it is well and what to do if not. Exits with 65 on damage,
-and with 78 if the registry would be fenced or would not start. entrepot fsck reads
-everything; this reads what a start reads.
+	return `Looks at a data directory, also while a server uses it, and says of each thing whether
+it is well and what to do if not. Exits with 65 on damage, and with 78 if the registry
+would be fenced or would not start. entrepot fsck reads everything; this reads what a
+start reads. It changes nothing, but tries out what the file system can do, in a folder
+of its own that it removes again.
 
 With --quick the exit code says only whether a server would start: 78 if not. A
 registry that would be fenced, damaged files included, is said to be so, and starts:
@@ -115,7 +114,9 @@ func (d *doctor) verdict(quick bool) error {
 
 func (d *doctor) look(ctx context.Context, quick bool) error {
 	d.secrets()
-	d.fileSystem()
+	d.fileSystems()
+	d.descriptors()
+	d.kernelClock()
 	d.server(ctx)
 	exists, err := hasAuthority(d.conf)
 	if err != nil {
@@ -137,7 +138,7 @@ func (d *doctor) look(ctx context.Context, quick bool) error {
 
 // secrets looks at what nobody else should read.
 func (d *doctor) secrets() {
-	for _, file := range []string{d.conf.KeyFile(), filepath.Join(d.conf.Data, capabilityFile)} {
+	for _, file := range d.secretFiles() {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
@@ -147,25 +148,6 @@ func (d *doctor) secrets() {
 		}
 		d.say("secrets", stateOK, "", "%s is ours alone", file)
 	}
-}
-
-// fileSystem looks at where the data is.
-func (d *doctor) fileSystem() {
-	var st unix.Statfs_t
-	if err := unix.Statfs(d.conf.Data, &st); err != nil {
-		d.say("file system", stateWarn, "nothing, if this is before the first start", "%s: %v", d.conf.Data, err)
-		return
-	}
-	doubtful := map[int64]string{
-		unix.NFS_SUPER_MAGIC: "nfs", unix.TMPFS_MAGIC: "tmpfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay",
-		unix.SMB2_SUPER_MAGIC: "smb", unix.CIFS_SUPER_MAGIC: "cifs", unix.RAMFS_MAGIC: "ramfs",
-	}
-	if kind := doubtful[st.Type]; kind != "" {
-		d.say("file system", stateWarn, "put data on a local disk", "%s is on %s, which may lose what was synced, or locks", d.conf.Data, kind)
-	} else {
-		d.say("file system", stateOK, "", "%s is on a local disk (type %#x)", d.conf.Data, st.Type)
-	}
-	d.space()
 }
 
 // server looks whether one answers. A lock is not tried: that could keep one from

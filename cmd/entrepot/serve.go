@@ -224,6 +224,11 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 	if err := s.relieve(); err != nil {
 		return nil, err
 	}
+	if o.serve {
+		if err := s.tryFileSystems(); err != nil {
+			return nil, err
+		}
+	}
 	if s.audit, err = openAudit(conf, p.now, o.log); err != nil {
 		return nil, err
 	}
