@@ -25,7 +25,8 @@ type fsckCmd struct {
 func (fsckCmd) Help() string {
 	return `Reads every byte of a stopped registry and judges it: each record of the journal,
 each signature, both roots at every checkpoint ever issued, content by its digest,
-the index, what is remembered of upstreams, the cache, evidence. Exits with 65 if
+the index and whether anything in it leads nowhere, every checkpoint accepted of
+upstreams with its signature, the cache, what evidence proves. Exits with 65 if
 anything is damaged. What a crash leaves and the next start mends is listed as
 harmless.
 
