@@ -51,10 +51,10 @@ func (d *doctor) fileSystem(dir string) {
 		d.say(name, stateWarn, "nothing, if this is before the first start", "%v", err)
 		return
 	case errors.As(err, &failed):
-		d.say(name, stateFenced, "put it on a local disk", "%s is on %s, which does not do what is needed: %v", dir, p.Kind, err)
+		d.say(name, stateRefused, "put it on a local disk", "%s is on %s, which does not do what is needed: %v", dir, p.Kind, err)
 		return
 	case errors.Is(err, unix.EROFS):
-		d.say(name, stateFenced, "mount it for writing", "%s is on %s, mounted for reading alone", dir, p.Kind)
+		d.say(name, stateRefused, "mount it for writing", "%s is on %s, mounted for reading alone", dir, p.Kind)
 		return
 	case err != nil:
 		d.say(name, stateWarn, "run this as the user of the server, and look at the disk", "%s is on %s, which could not be tried out: %v", dir, p.Kind, err)
