@@ -74,6 +74,11 @@ sabotage:
 sim:
 	SIM_SEEDS=$(or $(SEEDS),10000) SIM_FIRST=$(FIRST) SIM_SEED=$(SEED) go test -count=1 -timeout 24h -v -run TestSimulation$$ ./internal/sim
 
+## drills: lose a registry and bring it back from its mirror: DRILLS=n times from FIRST on, or DRILL=n once, with its story
+.PHONY: drills
+drills:
+	DRILLS=$(or $(DRILLS),1000) DRILLS_FIRST=$(FIRST) DRILL=$(DRILL) go test -count=1 -timeout 24h -v -run TestDrills$$ ./internal/sim
+
 ## crash: end the server in every way and judge what is left; POINTS=n for a long run, SEED=n to repeat one
 .PHONY: crash
 crash: bin/crash bin/entrepot-failpoints

@@ -76,7 +76,7 @@ func Heal(ctx context.Context, o Options, peer PeerLog, h *Healing) (err error) 
 	if head, err = r.mayHeal(head, h.Word); err != nil {
 		return err
 	}
-	if err := r.lookAtJournal(); err != nil {
+	if err := r.lookAtJournal(head.Unverified().LogLength); err != nil {
 		return err
 	}
 	edge := r.journal.Anchored()
@@ -117,14 +117,14 @@ func (r *rescue) mayHeal(head warg.SignedCheckpoint, w *Word) (warg.SignedCheckp
 	switch {
 	case err != nil:
 		return head, err
-	case known.IsZero() && w == nil:
+	case (!r.anchored || known.IsZero()) && w == nil:
 		return head, &NeedWordError{head}
 	case w != nil && (w.Length != theirs.LogLength || w.LogRoot != root):
 		return head, refused("the peer's newest checkpoint is %s, not %s", Word{theirs.LogLength, root}, w)
 	case theirs.LogLength < ours.LogLength:
 		return head, refused("the peer is behind: it holds length %d, and %d was issued here", theirs.LogLength, ours.LogLength)
 	case theirs.LogLength == ours.LogLength && (theirs.LogRoot != ours.LogRoot || theirs.MapRoot != ours.MapRoot):
-		return head, refused("the peer holds another checkpoint of length %d: two histories were signed", ours.LogLength)
+		return head, untrue("the peer holds another checkpoint of length %d: two histories were signed", ours.LogLength)
 	case theirs.LogLength == ours.LogLength && theirs.Timestamp < ours.Timestamp:
 		return known, nil // the same state, and time never goes back
 	}
@@ -132,13 +132,18 @@ func (r *rescue) mayHeal(head warg.SignedCheckpoint, w *Word) (warg.SignedCheckp
 }
 
 // lookAtJournal reads the journal up to the newest checkpoint that is known here, or as
-// far as it can be read. Nothing is changed.
-func (r *rescue) lookAtJournal() error {
+// far as it can be read. Where none is known it is as long as what somebody vouches for.
+// Nothing is changed.
+func (r *rescue) lookAtJournal(vouched uint64) error {
 	known, err := r.known()
 	if err != nil {
 		return err
 	}
-	r.journal, err = journal.Look(r.segments(logDir), r.registry, known.Unverified().LogLength)
+	most := vouched
+	if !known.IsZero() {
+		most = known.Unverified().LogLength
+	}
+	r.journal, err = journal.Look(r.segments(logDir), r.registry, most)
 	if errors.As(err, new(*journal.Damage)) {
 		r.o.Log.Warn("the journal ends early; the rest is taken from the peer", "error", err)
 		r.short = true
@@ -148,7 +153,7 @@ func (r *rescue) lookAtJournal() error {
 		return fmt.Errorf("reading journal: %w", err)
 	}
 	edge := r.journal.Anchored()
-	if n, most := edge.Len(), known.Unverified().LogLength; n > most {
+	if n := edge.Len(); n > most {
 		return refused("the journal has %d records that are sealed, and only %d were signed for", n, most)
 	}
 	return nil
@@ -231,24 +236,24 @@ func (t *takeover) verify(ctx context.Context, edge vlog.Edge) error {
 		}
 		if f.Kind == journal.Operator {
 			if err := t.r.ops.apply(f.Index, f.Envelope); err != nil {
-				return fmt.Errorf("operator record at index %d: %w", f.Index, err)
+				return untrue("the peer's operator record at index %d: %v", f.Index, err)
 			}
 		} else if rec, err := pkglog.Decode(f.Envelope.Content); err != nil {
-			return fmt.Errorf("record at index %d: %w", f.Index, err)
+			return untrue("the peer's record at index %d: %v", f.Index, err)
 		} else {
 			t.wanted = append(t.wanted, released(rec)...)
 		}
 		t.leaves = append(t.leaves, f.Leaf)
 		edge.Append(f.Leaf)
 		if c := known.Unverified(); edge.Len() == c.LogLength && edge.Root().AnyHash() != c.LogRoot {
-			return refused("the peer's log has another root at length %d than was issued here", c.LogLength)
+			return untrue("the peer's log has another root at length %d than was issued here", c.LogLength)
 		}
 	}
 	if c := t.head.Unverified(); edge.Root().AnyHash() != c.LogRoot {
-		return refused("the peer's records lead to log root %s at length %d, not to %s as signed", edge.Root(), c.LogLength, c.LogRoot)
+		return untrue("the peer's records lead to log root %s at length %d, not to %s as signed", edge.Root(), c.LogLength, c.LogRoot)
 	}
 	if err := t.r.signedByUs(t.head); err != nil {
-		return refused("the peer's checkpoint was not signed for this registry: %v", err)
+		return untrue("the peer's checkpoint was not signed for this registry: %v", err)
 	}
 	return nil
 }

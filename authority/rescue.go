@@ -5,12 +5,10 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/journal"
-	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/cas"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
@@ -28,12 +26,23 @@ func (w Word) String() string { return fmt.Sprintf("%d:%s", w.Length, w.LogRoot)
 
 // RefusedError says why a registry cannot be brought back the way it was asked for.
 // Nothing was changed.
-type RefusedError struct{ Msg string }
+type RefusedError struct {
+	Msg string
+	// Untrue says that what the peer holds does not verify, or cannot be true together
+	// with what is known here; else it is true, and not enough.
+	Untrue bool
+}
 
 // Error returns the sentence for people.
 func (e *RefusedError) Error() string { return e.Msg }
 
-func refused(format string, args ...any) error { return &RefusedError{fmt.Sprintf(format, args...)} }
+func refused(format string, args ...any) error {
+	return &RefusedError{Msg: fmt.Sprintf(format, args...)}
+}
+
+func untrue(format string, args ...any) error {
+	return &RefusedError{Msg: fmt.Sprintf(format, args...), Untrue: true}
+}
 
 // rescue is a registry's truth, opened by somebody who is about to say what is right:
 // no index, nothing that runs, and no fence.
@@ -96,9 +105,17 @@ func (r *rescue) readAnchor() (err error) {
 // findRegistry returns the id of the registry whose files are there, or a new one if
 // there are none: from the newest segment, else from the stamp beside the key.
 func (r *rescue) findRegistry() (warg.Digest, error) {
-	found, ok, err := r.registryOfSegments()
-	if ok || err != nil {
-		return found, err
+	dir := r.segments(logDir)
+	numbers, err := dir.List()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return warg.Digest{}, err
+	}
+	if len(numbers) > 0 {
+		s, err := dir.OpenReader(numbers[len(numbers)-1])
+		if err != nil {
+			return warg.Digest{}, fmt.Errorf("looking for the registry's id: %w", err)
+		}
+		return s.Registry, s.Close()
 	}
 	stamp, ok, err := r.stamp()
 	if err != nil {
@@ -110,30 +127,6 @@ func (r *rescue) findRegistry() (warg.Digest, error) {
 		}
 	}
 	return r.newRegistry(), nil
-}
-
-// registryOfSegments returns the id of the registry that the newest segment which can be
-// read belongs to; ok is false if there is none.
-func (a *Authority) registryOfSegments() (id warg.Digest, ok bool, err error) {
-	dir := a.segments(logDir)
-	numbers, err := dir.List()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return id, false, err
-	}
-	var bad error
-	for _, n := range slices.Backward(numbers) {
-		s, err := dir.OpenReader(n)
-		if err == nil {
-			return s.Registry, true, s.Close()
-		}
-		if bad = err; !errors.As(err, new(*segment.DamageError)) {
-			break
-		}
-	}
-	if bad != nil {
-		return id, false, fmt.Errorf("looking for the registry's id: %w", bad)
-	}
-	return id, false, nil
 }
 
 // readHistory opens the history if there is one.

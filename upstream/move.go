@@ -24,8 +24,6 @@ const recordsAtATime = 64
 type move struct {
 	s *Stage
 
-	head *view // what is to be served, once everything of it is stored; nil = nothing else
-
 	mu       sync.Mutex // guards what follows
 	done     *Imported
 	progress func(n int64)
@@ -47,8 +45,7 @@ func each[T any](ctx context.Context, seq iter.Seq2[T, error], f func(context.Co
 	return work.Wait()
 }
 
-// store copies everything and shows nothing that was not shown before.
-func (m *move) store(ctx context.Context) error {
+func (m *move) run(ctx context.Context) error {
 	for _, c := range m.s.cargoes {
 		err := each(ctx, c.Contents(), func(ctx context.Context, stat warg.ContentInfo) error { return m.content(ctx, c, stat) })
 		if err != nil {
@@ -78,20 +75,8 @@ func (m *move) store(ctx context.Context) error {
 	if lost && !newer {
 		loaded = &view{h.signed, h.view, loaded.op, 0}
 	}
-	m.head = &view{loaded.signed, loaded.cp, loaded.op, m.s.of.epoch.Load()}
-	return nil
-}
-
-// show makes what was stored the head, and serves it.
-func (m *move) show() error {
-	if m.head != nil {
-		older := m.s.scratch.trusted.signedBeyond(m.s.of.trusted.longest())
-		if err := m.s.of.acceptAll(older, m.head); err != nil {
-			return err
-		}
-	}
-	m.done.To = m.s.of.trusted.current().view.LogLength
-	return nil
+	older := m.s.scratch.trusted.signedBeyond(m.s.of.trusted.longest())
+	return m.s.of.acceptAll(older, &view{loaded.signed, loaded.cp, loaded.op, m.s.of.epoch.Load()})
 }
 
 // content copies content unless it is held. It is pinned either way: no upstream may
@@ -119,7 +104,9 @@ func (m *move) content(ctx context.Context, c Cargo, stat warg.ContentInfo) erro
 		m.done.Contents++
 		m.done.ContentBytes += uint64(stat.Size)
 	}
-	m.progress(stat.Size)
+	if m.progress != nil {
+		m.progress(stat.Size)
+	}
 	return nil
 }
 

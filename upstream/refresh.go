@@ -184,7 +184,6 @@ func (r *Replica) accept(s warg.SignedCheckpoint, cp warg.Checkpoint, op *operat
 		r.heldBack = time.Time{}
 	}
 	r.checked.Store(now.UnixNano())
-	r.noteFrozen()
 	return nil
 }
 

@@ -7,7 +7,6 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
@@ -18,9 +17,7 @@ import (
 // replica of the first one. The result lets it go over.
 func torn(t *testing.T, more string) (front *person, fork func()) {
 	t.Helper()
-	o := wargtest.MemoryOptions()
-	o.Begin = time.Now().Add(-time.Hour)
-	one, other := wargtest.NewMemory(o), wargtest.NewMemory(o)
+	one, other := wargtest.NewMemory(wargtest.MemoryOptions()), wargtest.NewMemory(wargtest.MemoryOptions())
 	for _, name := range []string{"test:one", "test:two"} {
 		released(t, one, wargtest.NewPackage(name), "1.0.0", name, true)
 	}

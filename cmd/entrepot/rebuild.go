@@ -38,11 +38,7 @@ func (c rebuildIndexCmd) Run(ctx context.Context, p *process) error {
 		o := authorityFiles(conf)
 		o.Log = newLogger(p.stderr, conf.LogFormat, "error")
 		begin := p.now()
-		var length uint64
-		err := p.recorded(conf, "rebuild-index", "", func() (err error) {
-			length, err = p.rebuild(ctx, o)
-			return err
-		})
+		length, err := p.rebuild(ctx, o)
 		if err != nil {
 			return fencedOr(err)
 		}

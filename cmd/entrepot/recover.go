@@ -93,7 +93,11 @@ func parseWord(text string) (*authority.Word, error) {
 func notRecovered(err error) error {
 	var no *authority.RefusedError
 	if errors.As(err, &no) {
-		return exitf(exitConfig, "not recovered, nothing was changed: %w", err)
+		code := exitConfig
+		if no.Untrue {
+			code = exitVerification
+		}
+		return exitf(code, "not recovered, nothing was changed: %w", err)
 	}
 	return fmt.Errorf("recovering: %w", err)
 }

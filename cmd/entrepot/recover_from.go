@@ -163,52 +163,12 @@ func (b *peerCopy) Head(context.Context) (warg.SignedCheckpoint, error) {
 // Leaves implements [authority.PeerLog], from what was verified and stored.
 func (b *peerCopy) Leaves(ctx context.Context, from, to uint64) iter.Seq2[authority.PeerLeaf, error] {
 	return func(yield func(authority.PeerLeaf, error) bool) {
-		const page = 1024 // leaves
-		for from < to {
-			packed, err := b.store.Ledger(from, int(min(to-from, page)))
-			if err == nil && len(packed) == 0 {
-				err = fmt.Errorf("the ledger ends at %d of %d leaves", from, to)
-			}
-			if err == nil {
-				err = ctx.Err()
-			}
-			if err != nil {
-				yield(authority.PeerLeaf{}, err)
+		for leaf, err := range b.r.HeldLeaves(ctx, from, to) {
+			if !yield(authority.PeerLeaf(leaf), err) {
 				return
 			}
-			for ; len(packed) >= warg.LedgerEntrySize; packed = packed[warg.LedgerEntrySize:] {
-				leaf, err := b.leaf(warg.LogID(packed[:warg.DigestSize]), warg.RecordID(packed[warg.DigestSize:warg.LedgerEntrySize]))
-				if !yield(leaf, err) || err != nil {
-					return
-				}
-				from++
-			}
 		}
 	}
-}
-
-func (b *peerCopy) leaf(log warg.LogID, id warg.RecordID) (l authority.PeerLeaf, err error) {
-	n, _, ok, err := b.store.Find(log, id)
-	if err != nil {
-		return l, err
-	}
-	if !ok {
-		return l, fmt.Errorf("record %s is not among those of its log", id)
-	}
-	if log != warg.OperatorLogID {
-		if l.Name, ok, err = b.store.Name(log); err != nil || !ok {
-			return l, errors.Join(err, fmt.Errorf("the peer does not say which package log %s is of", log))
-		}
-	}
-	records, err := b.store.Records(log, n, 1)
-	if err != nil {
-		return l, err
-	}
-	if len(records) != 1 {
-		return l, fmt.Errorf("record %s is not held", id)
-	}
-	l.Envelope = records[0].Envelope
-	return l, nil
 }
 
 // Content implements [authority.PeerLog].

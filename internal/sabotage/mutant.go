@@ -23,20 +23,7 @@ type mutant struct {
 
 // all returns the tables, one after another.
 func all() []mutant {
-	return slices.Concat(
-		storageMutants,
-		signingMutants,
-		admissionMutants,
-		logMutants,
-		upstreamMutants,
-		transportMutants,
-		replicaMutants,
-		cacheMutants,
-		clientMutants,
-		peerMutants,
-		fenceMutants,
-		federationMutants,
-	)
+	return slices.Concat(storageMutants, signingMutants, admissionMutants, logMutants, upstreamMutants, transportMutants, replicaMutants, cacheMutants, clientMutants, peerMutants)
 }
 
 // mutate returns the file's text with the change.

@@ -69,4 +69,46 @@ var peerMutants = []mutant{
 		old:  "if err != nil || !provesFork(proof, from, to) {", new: "if err != nil || !provesFork(proof, from, to) || true {",
 		pkg: "cmd/entrepot", test: "TestSplitViewWithinAnInterval",
 	},
+	{
+		name: "peer that saw more not believed", promise: "G2",
+		file: "authority/peers.go",
+		old:  "case claims.LogLength > last.Unverified().LogLength,", new: "case claims.LogLength > last.Unverified().LogLength && false,",
+		pkg: "internal/sim", test: "TestDrills",
+	},
+	{
+		name: "registry opened before its peers were heard", promise: "G2",
+		file: "authority/peers.go",
+		old:  "\tif len(a.unheard()) == 0 {\n\t\treturn\n\t}", new: "\tif len(a.unheard()) >= 0 {\n\t\treturn\n\t}",
+		pkg: "internal/sim", test: "TestDrills",
+	},
+	{
+		name: "lost anchor replaced on nobody's word", promise: "G2",
+		file: "authority/heal.go",
+		old:  "case (!r.anchored || known.IsZero()) && w == nil:", new: "case known.IsZero() && w == nil:",
+		pkg: "authority", test: "TestHealNeedsAWord",
+	},
+	{
+		name: "lost history replaced on nobody's word", promise: "G2",
+		file: "authority/heal.go",
+		old:  "case (!r.anchored || known.IsZero()) && w == nil:", new: "case false && w == nil:",
+		pkg: "internal/sim", test: "TestDrills",
+	},
+	{
+		name: "peer that is behind taken over", promise: "G2",
+		file: "authority/heal.go",
+		old:  "case theirs.LogLength < ours.LogLength:", new: "case theirs.LogLength < ours.LogLength && false:",
+		pkg: "internal/sim", test: "TestDrills",
+	},
+	{
+		name: "records taken over without their content", promise: "G1",
+		file: "authority/heal.go",
+		old:  "\tif err := t.contents(ctx); err != nil {\n\t\treturn err\n\t}\n", new: "\t_ = t.contents\n",
+		pkg: "internal/sim", test: "TestDrills",
+	},
+	{
+		name: "tail of an old copy kept when it is healed", promise: "G2",
+		file: "authority/heal.go",
+		old:  "return r.journal.Cut(length)", new: "return nil",
+		pkg: "internal/sim", test: "TestDrills",
+	},
 }

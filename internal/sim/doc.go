@@ -15,4 +15,12 @@
 //
 // A judge of its own sees everything that anybody was told, and says at every step
 // whether it can be true together with all that was told before.
+//
+// Beside it stand drills: a registry whose only backup is a full mirror loses its disk,
+// or finds an old one in its place, and is brought back from the mirror, with one who
+// remembers everything that was ever shown looking on. One thing happens after another
+// there, also drawn from a seed:
+//
+//	make drills DRILLS=10000         many
+//	make drills DRILL=4711           one, with its whole story
 package sim
