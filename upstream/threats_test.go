@@ -53,7 +53,7 @@ func threats() []threat {
 		{"U-09", "keys that may not sign", []string{
 			"checkpoint signed by a stranger", "key that was revoked signs", "key that may only define namespaces signs", "key that is granted later signs an earlier length",
 			"record with another key id",
-		}, []string{"upstream.TestKeyRotation", "warg.TestLogModel"}},
+		}, []string{"upstream.TestKeyRotation", "upstream.TestSchedules", "upstream.TestSchedulesOfAReplica", "warg.TestLogModel"}},
 		{"U-10", "another operator log at first contact", []string{
 			"operator record left out", "operator record at another index", "operator record beyond the checkpoint", "another valid operator record instead",
 		}, []string{"upstream.TestPins", "cmd/entrepot.TestPinIsKept", "upstream/archive.TestImportNeedsAPin"}},
