@@ -75,18 +75,24 @@ const muchToReplay = 20_000
 
 // extendIndex replays the journal from the index's head to the anchor.
 func (a *Authority) extendIndex(ctx context.Context) error {
-	from, to := a.index.Head().Length, a.anchor.Length()
+	return (&replayer{a: a}).extend(ctx, a.anchor.Length())
+}
+
+// extend replays the journal from the index's head to a length.
+func (r *replayer) extend(ctx context.Context, to uint64) error {
+	a := r.a
+	from := a.index.Head().Length
 	if from == to {
 		return nil
 	}
 	a.o.Log.Info("index catches up", "from", from, "to", to)
 	if to-from < cmp.Or(a.o.much, muchToReplay) {
-		return a.replayInto(ctx, from, to, func(uint64) {})
+		return r.replayInto(ctx, from, to, func(uint64) {})
 	}
 	if err := a.index.Bulk(to - from); err != nil {
 		return err
 	}
-	return errors.Join(a.replayInto(ctx, from, to, a.tellReplay(from, to)), a.index.Settle())
+	return errors.Join(r.replayInto(ctx, from, to, a.tellReplay(from, to)), a.index.Settle())
 }
 
 // tellInterval is how often a log says how far a long replay is.
@@ -110,6 +116,7 @@ func (a *Authority) tellReplay(from, to uint64) func(done uint64) {
 // replayer gathers frames until the next checkpoint and puts them into the index.
 type replayer struct {
 	a    *Authority
+	lax  bool   // lines of the history may be missing; the anchor is one more
 	at   uint64 // place of next in the history
 	next warg.CheckpointClaims
 	list []item
@@ -118,14 +125,20 @@ type replayer struct {
 // advance finds the next checkpoint beyond a length; of several of one length the
 // last counts.
 func (r *replayer) advance(length uint64) error {
-	for ; r.at < r.a.history.Len(); r.at++ {
+	for ; r.a.history != nil && r.at < r.a.history.Len(); r.at++ {
 		c, err := r.a.history.At(r.at)
+		if r.lax && errors.As(err, new(*anchor.DamageError)) {
+			continue
+		}
 		if err != nil {
 			return err
 		}
 		if r.next = c.Unverified(); r.next.LogLength > length {
 			return nil
 		}
+	}
+	if r.lax && r.a.anchor.Length() > length {
+		r.next = r.a.anchor.Signed.Unverified()
 	}
 	return nil
 }

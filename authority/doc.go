@@ -39,6 +39,6 @@
 // know, signing again could make two histories of it. Such an authority opens
 // fenced: it never signs and answers publishes with KindUnavailable. Where it is
 // certain that nothing newer was issued (the clock is wrong, the registry is
-// frozen) reading goes on; otherwise only records and content are served. See
-// [Status].
+// frozen) reading goes on; otherwise only records and content are served, up to the
+// newest checkpoint that is known, and nothing is said not to be there. See [Status].
 package authority

@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -129,6 +130,20 @@ func (a *Authority) readable() (*warg.View, error) {
 		return nil, unavailable("this registry cannot say at present what its newest checkpoint is")
 	}
 	return v, nil
+}
+
+// orBehind returns what is answered instead of "not found" where more may have been
+// published than is known here: nothing that can be relied on.
+func (a *Authority) orBehind(err error) error {
+	if a.fence.Load().reading() {
+		return err
+	}
+	for _, k := range []warg.Kind{warg.KindLogNotFound, warg.KindRecordNotFound, warg.KindContentNotFound} {
+		if errors.Is(err, &warg.Error{Kind: k}) {
+			return unavailable("this registry may not know at present all that it published: %w", err)
+		}
+	}
+	return err
 }
 
 func unavailable(format string, args ...any) error {

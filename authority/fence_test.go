@@ -2,6 +2,7 @@ package authority
 
 import (
 	"errors"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
@@ -11,7 +12,10 @@ import (
 	"time"
 
 	"github.com/entrepot/entrepot/authority/anchor"
+	"github.com/entrepot/entrepot/authority/index"
+	"github.com/entrepot/entrepot/authority/journal"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/wargtest"
 )
@@ -82,6 +86,13 @@ func flip(t *testing.T, m *durable.Memory, name string, at int64) {
 	must(t, err)
 }
 
+// flipLast changes the last byte of a file that is not zero.
+func flipLast(t *testing.T, m *durable.Memory, name string) {
+	t.Helper()
+	last := len(strings.TrimRight(m.Tree(filepath.Dir(name))[name], "\x00")) - 1
+	flip(t, m, name, int64(last))
+}
+
 // put writes a file as it was at another time.
 func put(t *testing.T, m *durable.Memory, name, content string) {
 	t.Helper()
@@ -129,22 +140,55 @@ func TestFences(t *testing.T) {
 			return m
 		}
 	}
-	cases := map[string]func(*testing.T) *durable.Memory{
-		"anchor missing":      after(func(t *testing.T, m *durable.Memory) { must(t, m.Remove(anchorName)) }),
-		"anchor damaged":      after(func(t *testing.T, m *durable.Memory) { flip(t, m, anchorName, 30) }),
-		"anchor restored":     restore(anchorName),
-		"journal restored":    restore(segment1),
-		"history missing":     after(func(t *testing.T, m *durable.Memory) { must(t, m.Remove(historyName)) }),
-		"history damaged":     after(func(t *testing.T, m *durable.Memory) { flip(t, m, historyName, 3) }),
-		"journal damaged":     after(func(t *testing.T, m *durable.Memory) { flip(t, m, segment1, 200) }),
-		"journal missing":     after(func(t *testing.T, m *durable.Memory) { must(t, m.Remove(segment1)) }),
-		"directory was moved": after(func(t *testing.T, m *durable.Memory) { move(t, m) }),
+	// What is published stays so: where the journal still leads to a checkpoint that is
+	// known, the records below it and their content are served, although no index is there.
+	cases := map[string]struct {
+		prepare func(*testing.T) *durable.Memory
+		serves  bool
+	}{
+		"anchor missing":        {after(func(t *testing.T, m *durable.Memory) { must(t, m.Remove(anchorName)) }), true},
+		"anchor damaged":        {after(func(t *testing.T, m *durable.Memory) { flip(t, m, anchorName, 30) }), true},
+		"anchor restored":       {restore(anchorName), true},
+		"journal restored":      {restore(segment1), false},
+		"history missing":       {after(func(t *testing.T, m *durable.Memory) { must(t, m.Remove(historyName)) }), true},
+		"history damaged":       {after(func(t *testing.T, m *durable.Memory) { flip(t, m, historyName, 3) }), true},
+		"journal damaged":       {after(func(t *testing.T, m *durable.Memory) { flip(t, m, segment1, 200) }), false},
+		"journal's end damaged": {after(func(t *testing.T, m *durable.Memory) { flipLast(t, m, segment1) }), true},
+		"journal missing":       {after(func(t *testing.T, m *durable.Memory) { must(t, m.Remove(segment1)) }), false},
+		"directory was moved":   {after(func(t *testing.T, m *durable.Memory) { move(t, m) }), true},
+		"moved, history lines":  {after(func(t *testing.T, m *durable.Memory) { flip(t, m, historyName, 192*2+5); move(t, m) }), true},
+		"only the journal left": {after(func(t *testing.T, m *durable.Memory) {
+			must(t, m.Remove(anchorName))
+			must(t, m.Remove(historyName))
+		}), false},
 	}
-	for name, prepare := range cases {
+	for name, tt := range cases {
 		t.Run(name, func(t *testing.T) {
-			m := prepare(t)
-			fenced(t, m, memoryOptions(m, newClock()), FenceBehind)
+			m := tt.prepare(t)
+			servesWhatIsPublished(t, fenced(t, m, memoryOptions(m, newClock()), FenceBehind), tt.serves)
 		})
+	}
+}
+
+// servesWhatIsPublished checks that the story's first record and its content are served,
+// or else that nothing is said of them; and that nothing is ever said not to be there.
+func servesWhatIsPublished(t *testing.T, a *Authority, serves bool) {
+	t.Helper()
+	c := wargtest.Component("one")
+	_, req := first("test:one", c)
+	st, err := a.Record(t.Context(), req.LogID, req.Record.PackageRecordID())
+	info, cerr := a.Stat(t.Context(), warg.Sum(c))
+	if serves && (err != nil || cerr != nil || st.State != warg.StatePublished || info.Size != int64(len(c))) {
+		t.Errorf("record %+v, %v; content %+v, %v", st, err, info, cerr)
+	}
+	if !serves && (!isKind(err, warg.KindUnavailable) || !isKind(cerr, warg.KindUnavailable)) {
+		t.Errorf("record %+v, %v; content %+v, %v", st, err, info, cerr)
+	}
+	_, unknown := first("test:unknown", nil)
+	_, err = a.Record(t.Context(), unknown.LogID, unknown.Record.PackageRecordID())
+	_, cerr = a.Open(t.Context(), warg.Sum([]byte("unknown")))
+	if !isKind(err, warg.KindUnavailable) || !isKind(cerr, warg.KindUnavailable) {
+		t.Errorf("what is not known here: record %v; content %v", err, cerr)
 	}
 }
 
@@ -389,4 +433,83 @@ func TestConfigurationErrors(t *testing.T) {
 	o := memoryOptions(m, c)
 	o.Namespaces = nil // more in the log than in the file is fine
 	open(t, o)
+}
+
+// TestIndexBehindAFence: the index that is made behind a fence ends at the newest
+// checkpoint that is known, with what stands above it in the journal left out, so that
+// an operator's word is judged by what was signed for; and one that knows more stays.
+func TestIndexBehindAFence(t *testing.T) {
+	g := newEstate(t, 2)
+	head := g.head(t)
+	o := g.options()
+	crash := false
+	o.Step = func(name string) error {
+		if crash && name == "segSynced" {
+			return errCrash
+		}
+		return nil
+	}
+	a := open(t, o)
+	crash = true
+	_, req := first("test:tail", nil)
+	publish(t, a, req)
+	<-a.Done()
+	must(t, a.Close())
+	kept, full := g.m.Tree("/data/authority"), g.base
+	must(t, g.m.Remove("/data/authority/anchor"))
+
+	g.base = new(kv.Memory)
+	a, err := Open(t.Context(), g.options())
+	must(t, err)
+	if n := a.index.Head().Length; n != head.Length {
+		t.Errorf("the index has length %d, signed was %d", n, head.Length)
+	}
+	if _, err := a.Record(t.Context(), req.LogID, req.Record.PackageRecordID()); !isKind(err, warg.KindUnavailable) {
+		t.Errorf("a record that nobody signed for: %v", err)
+	}
+	must(t, a.Close())
+	must(t, Accept(t.Context(), g.options(), head))
+	a = open(t, g.options())
+	if st := settled(t, a, req); st.State != warg.StatePublished {
+		t.Errorf("what was on its way is %+v", st)
+	}
+	must(t, a.Close())
+
+	// An index of another history is made anew; one of the same that is ahead is not.
+	g.base = full
+	put(t, g.m, "/data/authority/anchor", kept["/data/authority/anchor"])
+	move(t, g.m)
+	for _, base := range []*kv.Memory{full, otherHistory(t, g)} {
+		g.base = base
+		a, err = Open(t.Context(), g.options())
+		must(t, err)
+		_, one := first("test:p1", wargtest.Component("content 1"))
+		if st, err := a.Record(t.Context(), one.LogID, one.Record.PackageRecordID()); err != nil || st.State != warg.StatePublished {
+			t.Errorf("record: %+v, %v", st, err)
+		}
+		must(t, a.Close())
+	}
+}
+
+// otherHistory returns an index of the same registry that was filled with other records.
+func otherHistory(t *testing.T, g *estate) *kv.Memory {
+	t.Helper()
+	base := new(kv.Memory)
+	x, err := index.Open(index.Options{
+		FS: g.m, Database: index.InMemory(base), Counter: "/data/other.opening", Registry: registryOf(t, g), Log: slog.New(slog.DiscardHandler),
+	})
+	must(t, err)
+	f := journal.NewFrame(0, warg.PackageName{}, warg.Envelope{Content: []byte("other")})
+	u, err := x.Tree().Prepare([]warg.Leaf{f.Value()})
+	must(t, err)
+	must(t, x.Commit(u, []index.Entry{{Leaf: f.Value()}}))
+	must(t, x.Close())
+	return base
+}
+
+func registryOf(t *testing.T, g *estate) warg.Digest {
+	t.Helper()
+	a, err := anchor.NewFile(g.m, "/data/authority/anchor", "").Load()
+	must(t, err)
+	return a.Registry
 }

@@ -124,7 +124,7 @@ func RebuildIndex(ctx context.Context, o Options, progress func(done, total uint
 	if err := a.index.Bulk(total); err != nil {
 		return 0, err
 	}
-	err = a.replayInto(ctx, 0, total, func(done uint64) { progress(done, total) })
+	err = (&replayer{a: a}).replayInto(ctx, 0, total, func(done uint64) { progress(done, total) })
 	if err != nil {
 		return 0, fmt.Errorf("making the index again: %w", err)
 	}

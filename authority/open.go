@@ -108,7 +108,7 @@ func (a *Authority) open(ctx context.Context) error {
 	case err != nil:
 		return err
 	case a.fence.Load() != nil:
-		return a.openFenced()
+		return a.openFenced(ctx)
 	}
 	return a.openRest(ctx)
 }
@@ -258,7 +258,7 @@ func (a *Authority) openRest(ctx context.Context) error {
 		return err
 	}
 	if a.fence.Load() != nil {
-		return nil
+		return a.openFenced(ctx)
 	}
 	if err := a.replayOperators(); err != nil {
 		return err
@@ -371,22 +371,6 @@ func (a *Authority) checkOperators() error {
 			return configErr("namespace `%s` is configured, but the registry does not have it: run `entrepot namespace define %s` on the running registry (leave it out of the configuration meanwhile)", ns, ns)
 		}
 	}
-	return nil
-}
-
-// openFenced opens what can be served without knowing what the newest checkpoint
-// is: records and content, as far as the index has them.
-func (a *Authority) openFenced() error {
-	if a.registry.IsZero() || a.journal == nil {
-		a.o.Log.Warn("authority serves nothing but its fence")
-		return nil
-	}
-	x, err := index.Open(a.indexOptions())
-	if err != nil {
-		a.o.Log.Warn("authority serves no records: the index cannot be opened", "error", err)
-		return nil
-	}
-	a.index = x
 	return nil
 }
 

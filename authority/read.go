@@ -91,6 +91,11 @@ func (a *Authority) Record(ctx context.Context, log warg.LogID, id warg.RecordID
 	if a.index == nil {
 		return warg.RecordStatus{}, unavailable("this registry cannot say at present what became of records")
 	}
+	st, err := a.record(ctx, log, id)
+	return st, a.orBehind(err)
+}
+
+func (a *Authority) record(ctx context.Context, log warg.LogID, id warg.RecordID) (warg.RecordStatus, error) {
 	st, known, err := a.known(ctx, log, id)
 	switch {
 	case errors.Is(err, &warg.Error{Kind: warg.KindConflict}): // of another log
@@ -185,7 +190,7 @@ func (a *Authority) released(digest warg.Digest) error {
 		return a.internal("looking up content", err)
 	}
 	if !ok {
-		return warg.NotFound(warg.KindContentNotFound, digest)
+		return a.orBehind(warg.NotFound(warg.KindContentNotFound, digest))
 	}
 	a.hot.keepReleased(digest)
 	return nil

@@ -2,8 +2,10 @@ package authority
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
+	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/journal"
 	"github.com/entrepot/entrepot/warg/pkglog"
 )
@@ -19,14 +21,16 @@ const (
 // replayInto puts the records of the journal from a length of the index to another one
 // into the index, checkpoint by checkpoint. One goroutine reads and decodes while this
 // one computes trees; a third writes, if the index was opened for much.
-func (a *Authority) replayInto(ctx context.Context, from, to uint64, progress func(done uint64)) error {
-	r := &replayer{a: a}
-	if from > 0 {
-		_, at, _, err := a.history.Find(from)
-		if err != nil {
+func (r *replayer) replayInto(ctx context.Context, from, to uint64, progress func(done uint64)) error {
+	if from > 0 && r.a.history != nil {
+		_, at, _, err := r.a.history.Find(from)
+		switch {
+		case r.lax && errors.As(err, new(*anchor.DamageError)): // from the first line on, then
+		case err != nil:
 			return err
+		default:
+			r.at = at
 		}
-		r.at = at
 	}
 	if err := r.advance(from); err != nil {
 		return err
@@ -36,7 +40,7 @@ func (a *Authority) replayInto(ctx context.Context, from, to uint64, progress fu
 	var reading error // of the reader, valid once chunks is closed
 	go func() {
 		defer close(chunks)
-		reading = a.readItems(ctx, from, to, chunks)
+		reading = r.a.readItems(ctx, from, to, chunks)
 	}()
 	err := r.takeAll(ctx, chunks, progress)
 	cancel()
@@ -67,14 +71,7 @@ func (r *replayer) takeAll(ctx context.Context, chunks <-chan []item, progress f
 // readItems reads the records of the journal from an index on and below another one.
 func (a *Authority) readItems(ctx context.Context, from, to uint64, chunks chan<- []item) error {
 	var chunk []item
-	return a.journal.Scan(from, to, func(f journal.Frame, p journal.Position) error {
-		it, err := itemOf(f, p)
-		if err != nil {
-			return err
-		}
-		if chunk = append(chunk, it); len(chunk) < replayChunk && f.Index+1 < to {
-			return nil
-		}
+	send := func() error {
 		select {
 		case chunks <- chunk:
 			chunk = nil
@@ -82,7 +79,21 @@ func (a *Authority) readItems(ctx context.Context, from, to uint64, chunks chan<
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+	err := a.journal.Scan(from, to, func(f journal.Frame, p journal.Position) error {
+		it, err := itemOf(f, p)
+		if err != nil {
+			return err
+		}
+		if chunk = append(chunk, it); len(chunk) < replayChunk && f.Index+1 < to {
+			return nil
+		}
+		return send()
 	})
+	if err != nil && len(chunk) > 0 {
+		return errors.Join(err, send()) // what stands before damage may be all there is
+	}
+	return err
 }
 
 // itemOf returns a record of the journal as one of a batch.

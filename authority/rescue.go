@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/journal"
+	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/cas"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
@@ -105,17 +107,9 @@ func (r *rescue) readAnchor() (err error) {
 // findRegistry returns the id of the registry whose files are there, or a new one if
 // there are none: from the newest segment, else from the stamp beside the key.
 func (r *rescue) findRegistry() (warg.Digest, error) {
-	dir := r.segments(logDir)
-	numbers, err := dir.List()
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return warg.Digest{}, err
-	}
-	if len(numbers) > 0 {
-		s, err := dir.OpenReader(numbers[len(numbers)-1])
-		if err != nil {
-			return warg.Digest{}, fmt.Errorf("looking for the registry's id: %w", err)
-		}
-		return s.Registry, s.Close()
+	found, ok, err := r.registryOfSegments()
+	if ok || err != nil {
+		return found, err
 	}
 	stamp, ok, err := r.stamp()
 	if err != nil {
@@ -127,6 +121,30 @@ func (r *rescue) findRegistry() (warg.Digest, error) {
 		}
 	}
 	return r.newRegistry(), nil
+}
+
+// registryOfSegments returns the id of the registry that the newest segment which can be
+// read belongs to; ok is false if there is none.
+func (a *Authority) registryOfSegments() (id warg.Digest, ok bool, err error) {
+	dir := a.segments(logDir)
+	numbers, err := dir.List()
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return id, false, err
+	}
+	var bad error
+	for _, n := range slices.Backward(numbers) {
+		s, err := dir.OpenReader(n)
+		if err == nil {
+			return s.Registry, true, s.Close()
+		}
+		if bad = err; !errors.As(err, new(*segment.DamageError)) {
+			break
+		}
+	}
+	if bad != nil {
+		return id, false, fmt.Errorf("looking for the registry's id: %w", bad)
+	}
+	return id, false, nil
 }
 
 // readHistory opens the history if there is one.

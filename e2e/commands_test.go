@@ -66,16 +66,17 @@ func flags(ts *testscript.TestScript, neg bool, args []string, usage string, lea
 	return set.Args()
 }
 
-// serve [-plain] [-dir DIR] [-data DIR] [-base PATH] NAME [flag…] starts our binary and waits until it is
+// serve [-plain] [-fenced] [-dir DIR] [-data DIR] [-base PATH] NAME [flag…] starts our binary and waits until it is
 // ready. Data stands in $WORK/NAME, the output in $WORK/NAME.log, the base URL in $NAME_URL, its port in $NAME_PORT.
 // With -base the base URL that clients are given ends in that path. With -plain no flag is added: the script says everything, and -data only says where to
-// look for run/listen.
+// look for run/listen. With -fenced it is waited for until it lives: one that may be behind is never ready.
 func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
-	var plain bool
+	var plain, fenced bool
 	var dir, data, base string
-	args = flags(ts, neg, args, "serve [-plain] [-dir DIR] [-data DIR] [-base PATH] NAME [flag…]", 1, func(set *flag.FlagSet) {
+	args = flags(ts, neg, args, "serve [-plain] [-fenced] [-dir DIR] [-data DIR] [-base PATH] NAME [flag…]", 1, func(set *flag.FlagSet) {
 		set.StringVar(&base, "base", "", "")
 		set.BoolVar(&plain, "plain", false, "")
+		set.BoolVar(&fenced, "fenced", false, "")
 		set.StringVar(&dir, "dir", ".", "")
 		set.StringVar(&data, "data", "", "")
 	})
@@ -92,7 +93,11 @@ func cmdServe(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	cmd := exec.Command(w.tools.entrepot, serve...)
 	cmd.Dir, cmd.Env = ts.MkAbs(dir), environ(ts)
-	w.run(ts, name, cmd, readyByFile(ts.MkAbs(data)))
+	ready := "/readyz"
+	if fenced {
+		ready = "/healthz"
+	}
+	w.run(ts, name, cmd, answersByFile(ts.MkAbs(data), ready))
 }
 
 // upstream NAME [flag…] starts the reference registry, which keeps its log in memory:

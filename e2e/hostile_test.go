@@ -11,10 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 )
@@ -119,6 +117,20 @@ func (f *fort) resident() int64 {
 	return kib << 10
 }
 
+// cpuTime returns how much time of processors a process has used.
+func cpuTime(pid int) time.Duration {
+	stat, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	_, rest, ok := strings.Cut(string(stat), ") ")
+	fields := strings.Fields(rest)
+	if err != nil || !ok || len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.ParseInt(fields[11], 10, 64)
+	system, _ := strconv.ParseInt(fields[12], 10, 64)
+	const tick = 10 * time.Millisecond // of Linux, whatever the kernel's own
+	return time.Duration(user+system) * tick
+}
+
 // keepProfile writes what the server's memory is held by to the file that
 // HOSTILE_PROFILE names, for go tool pprof.
 func (f *fort) keepProfile() {
@@ -195,21 +207,24 @@ func TestHostile(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	highest := f.watchMemory(ctx)
-	army := newArmy(f, n)
-	army.start(ctx)
+	army := raise(t, f, n)
 	army.awaitStrength(t)
+	start, ours, theirs := time.Now(), cpuTime(f.server.cmd.Process.Pid), cpuTime(army.cmd.Process.Pid)
 	under := h.run(attacked)
+	took := time.Since(start)
+	ours, theirs = cpuTime(f.server.cmd.Process.Pid)-ours, cpuTime(army.cmd.Process.Pid)-theirs
 	f.publish("local:small@1.1.0", 4000)
 	f.keepProfile()
-	army.crowd(t)
+	crowd(t, f)
+	outcomes := army.disband(t)
 	stop()
-	army.wait()
 	memory := highest()
 
-	t.Logf("%d hostile connections: %v", n, army.outcomes())
+	t.Logf("%d hostile connections: %v", n, outcomes)
 	t.Logf("honest, idle:         %v", before)
 	t.Logf("honest, under attack: %v", under)
 	t.Logf("p99 %.2f times that of idle; most resident memory %d MiB", float64(under.at(0.99))/float64(before.at(0.99)), memory>>20)
+	t.Logf("processors used under attack: %.2f by the server, %.2f by the attackers", ours.Seconds()/took.Seconds(), theirs.Seconds()/took.Seconds())
 	for _, r := range []honestResult{before, under, h.run(time.Second)} {
 		if len(r.failures) > 0 || len(r.took) == 0 {
 			t.Errorf("%d of %d honest requests failed: %.2000v", len(r.failures), len(r.took)+len(r.failures), r.failures)
@@ -219,92 +234,15 @@ func TestHostile(t *testing.T) {
 		t.Errorf("%d MiB of resident memory; want at most %d", memory>>20, residentLimit>>20)
 	}
 	for _, want := range []string{"slow head: 408", "huge head: 431", "empty: 408"} {
-		if army.outcomes()[want] == 0 {
+		if outcomes[want] == 0 {
 			t.Errorf("no %q among the outcomes", want)
 		}
 	}
-	for outcome := range army.outcomes() {
+	for outcome := range outcomes {
 		if strings.HasSuffix(outcome, ": 500") {
 			t.Errorf("outcome %q", outcome)
 		}
 	}
-}
-
-// honestLoad is clients that ask for ordinary things and check every answer.
-type honestLoad struct {
-	f      *fort
-	checks []func(*http.Client) error
-}
-
-type honestResult struct {
-	took     []time.Duration
-	failures []string
-}
-
-// at returns the quantile q.
-func (r honestResult) at(q float64) time.Duration {
-	if len(r.took) == 0 {
-		return 0
-	}
-	s := slices.Sorted(slices.Values(r.took))
-	return s[min(int(q*float64(len(s))), len(s)-1)]
-}
-
-func (r honestResult) String() string {
-	return fmt.Sprintf("%d requests, p50 %v, p99 %v, p99.9 %v", len(r.took), r.at(.5), r.at(.99), r.at(.999))
-}
-
-func newHonest(f *fort) *honestLoad {
-	h := &honestLoad{f: f}
-	want := func(method, path, body, has string) {
-		h.checks = append(h.checks, func(c *http.Client) error { return ask(c, method, f.base()+path, body, has) })
-	}
-	want("GET", "/v1/fetch/checkpoint", "", `"logLength"`)
-	want("POST", "/v1/fetch/names", `{"packages":[]}`, `"packages"`)
-	want("GET", f.small, "", "smsm")
-	want("POST", "/v1/proof/consistency", `{"from":1,"to":2}`, `"proof"`)
-	return h
-}
-
-const (
-	honestClients = 4
-	honestPause   = 10 * time.Millisecond
-)
-
-// run asks for d. Every eighth request takes a connection of its own.
-func (h *honestLoad) run(d time.Duration) (all honestResult) {
-	ctx, stop := context.WithTimeout(context.Background(), d)
-	defer stop()
-	var mu sync.Mutex
-	var wg sync.WaitGroup
-	for i := range honestClients {
-		wg.Go(func() {
-			keep := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{}}
-			fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
-			defer keep.CloseIdleConnections()
-			for j := i; ctx.Err() == nil; j++ {
-				client := keep
-				if j%8 == 0 {
-					client = fresh
-				}
-				start := time.Now()
-				err := h.checks[j%len(h.checks)](client)
-				mu.Lock()
-				if err != nil {
-					all.failures = append(all.failures, err.Error())
-				} else {
-					all.took = append(all.took, time.Since(start))
-				}
-				mu.Unlock()
-				select {
-				case <-ctx.Done():
-				case <-time.After(honestPause):
-				}
-			}
-		})
-	}
-	wg.Wait()
-	return all
 }
 
 // loopbackFrom returns a dialer from an address of 127.0.0.0/8, so that one machine is

@@ -132,14 +132,17 @@ func (s *server) tail() string {
 
 // readyByFile is the probe for our own server: the address stands in DATA/run/listen,
 // and /readyz answers 200 there.
-func readyByFile(data string) func() (string, error) {
+func readyByFile(data string) func() (string, error) { return answersByFile(data, "/readyz") }
+
+// answersByFile is a probe for our own server at another path.
+func answersByFile(data, path string) func() (string, error) {
 	return func() (string, error) {
 		address, err := os.ReadFile(filepath.Join(data, "run", "listen"))
 		if err != nil {
 			return "", err
 		}
 		url := "http://" + strings.TrimSpace(string(address))
-		return url, answers(url + "/readyz")
+		return url, answers(url + path)
 	}
 }
 

@@ -48,10 +48,13 @@ type conn struct {
 	owner   *listener
 	peer    netip.Prefix
 	counted bool
+	spread  float64 // see later
+	sealed  bool    // what is read and written are TLS records
 
 	// Of the goroutine that serves the connection.
 	paced bool
 	pace  pace
+	head  headLines
 	ended bool // the peer ended its side, or the connection broke, while we read
 
 	stopped   atomic.Bool // no more of the body that is being read is wanted
@@ -60,7 +63,6 @@ type conn struct {
 
 	mu         sync.Mutex         // guards what follows, and the order of writes
 	held       *[writeBuffer]byte // a full response buffer, waiting for the rest of its answer
-	noHold     bool               // writes are TLS records, not response buffers
 	writeUntil time.Time          // the write deadline that is set now
 	writeLimit time.Time          // a write deadline asked for by the layer above
 }
@@ -70,9 +72,6 @@ type pace struct {
 	waited time.Duration
 	moved  int64
 }
-
-// left returns how long the peer may still keep us waiting.
-func (p *pace) left() time.Duration { return paceWindow - p.waited }
 
 // add counts one wait.
 func (p *pace) add(waited time.Duration, moved int64) {
@@ -89,15 +88,27 @@ func newConn(raw net.Conn, owner *listener, peer netip.Prefix, counted bool) *co
 // base lets handlers find the conn below a TLS connection as well.
 func (c *conn) base() *conn { return c }
 
-// SetReadDeadline sets the deadline of reads. One that is further away than
+// maxSpread is how much longer than its nominal time a wait for a peer may be, as a part
+// of it. Connections that came at one moment are so not ended at one moment, which would
+// keep everybody else waiting, and again when they all come back.
+const maxSpread = 0.2
+
+// later stretches a wait by the connection's own part of maxSpread.
+func (c *conn) later(d time.Duration) time.Duration {
+	return d + time.Duration(c.spread*float64(d))
+}
+
+// SetReadDeadline sets the deadline of reads, and says that a head is next. One that is further away than
 // pacedFrom, or none, is replaced by the progress rule.
 func (c *conn) SetReadDeadline(t time.Time) error {
-	c.paced = t.IsZero() || time.Until(t) > pacedFrom
+	left := time.Until(t)
+	c.paced = t.IsZero() || left > pacedFrom
 	c.pace = pace{}
 	if c.paced {
 		return nil // set before each read
 	}
-	return c.Conn.SetReadDeadline(t)
+	c.head.begin()
+	return c.Conn.SetReadDeadline(t.Add(c.later(left) - left))
 }
 
 // SetDeadline sets both deadlines.
@@ -118,10 +129,16 @@ func (c *conn) Read(p []byte) (n int, err error) {
 	if err := c.release(); err != nil {
 		return 0, err
 	}
-	if c.paced {
+	switch {
+	case c.paced:
 		n, err = c.pacedRead(p)
-	} else {
+	case c.head.full:
+		return 0, errManyLines
+	case c.sealed:
 		n, err = c.Conn.Read(p)
+	default:
+		n, err = c.Conn.Read(p)
+		n = c.head.see(p[:n])
 	}
 	return c.note(n, err)
 }
@@ -141,7 +158,7 @@ func (c *conn) note(n int, err error) (int, error) {
 
 func (c *conn) pacedRead(p []byte) (int, error) {
 	start := time.Now()
-	if err := c.Conn.SetReadDeadline(start.Add(c.pace.left())); err != nil {
+	if err := c.Conn.SetReadDeadline(start.Add(c.later(paceWindow) - c.pace.waited)); err != nil {
 		return 0, err
 	}
 	if c.stopped.Load() { // after the deadline was set, or it could replace that of stopReading
@@ -184,7 +201,7 @@ func (c *conn) Write(p []byte) (int, error) {
 	switch {
 	case c.held != nil:
 		return c.join(p)
-	case len(p) == writeBuffer && !c.noHold:
+	case len(p) == writeBuffer && !c.sealed:
 		if c.held, _ = c.owner.spare.Get().(*[writeBuffer]byte); c.held == nil {
 			c.held = new([writeBuffer]byte)
 		}
@@ -233,7 +250,7 @@ func (c *conn) arm() error {
 	if c.writeUntil.Sub(now) >= paceWindow {
 		return nil
 	}
-	c.writeUntil = now.Add(paceWindow + writeSlack)
+	c.writeUntil = now.Add(c.later(paceWindow + writeSlack))
 	t := c.writeUntil
 	if !c.writeLimit.IsZero() && c.writeLimit.Before(t) {
 		t, c.writeUntil = c.writeLimit, time.Time{}
@@ -329,7 +346,7 @@ type tlsConn struct {
 }
 
 func newTLSConn(c *conn, cfg *tls.Config) *tlsConn {
-	c.noHold = true
+	c.sealed = true
 	return &tlsConn{tls.Server(c, cfg), c}
 }
 
@@ -337,5 +354,13 @@ func (t *tlsConn) base() *conn { return t.below }
 
 // Read reads plain text. An end announced by TLS is an end as well.
 func (t *tlsConn) Read(p []byte) (int, error) {
-	return t.below.note(t.Conn.Read(p))
+	c := t.below
+	if c.head.full && !c.paced {
+		return 0, errManyLines
+	}
+	n, err := t.Conn.Read(p)
+	if !c.paced {
+		n = c.head.see(p[:n])
+	}
+	return c.note(n, err)
 }

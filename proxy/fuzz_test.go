@@ -50,7 +50,7 @@ func play(tb testing.TB, s *Server, raw []byte) []byte {
 	return c.out.Bytes()
 }
 
-func fuzzServer(f *testing.F) (*Server, *canned) {
+func fuzzServer(f testing.TB) (*Server, *canned) {
 	f.Helper()
 	own := newCanned(f, ownDomain)
 	own.put([]byte("content"))

@@ -109,7 +109,8 @@ func headRows() []rawRow {
 		{"a field of 17 KiB", "GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 17<<10) + "\r\n\r\n", 431, message(431, "request head too large"), false},
 		{"a field of 12 KiB", "GET /healthz HTTP/1.1\r\nHost: a\r\nX: " + strings.Repeat("a", 12<<10) + "\r\n\r\n", 200, `{"status":"ok"}`, true},
 		{"a target of 17 KiB", "GET /" + strings.Repeat("a", 17<<10) + " HTTP/1.1\r\nHost: a\r\n\r\n", 431, message(431, "request head too large"), false},
-		{"an endless head", "GET /healthz HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X-Header: something that goes on and on\r\n", 5000), 431, message(431, "request head too large"), false},
+		{"an endless head", "GET /healthz HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X-Header: "+strings.Repeat("something that goes on and on", 10)+"\r\n", 5000), 431, message(431, "request head too large"), false},
+		{"an endless head of small fields", "GET /healthz HTTP/1.1\r\nHost: a\r\n" + strings.Repeat("X: y\r\n", 50000), 431, message(431, "too many header fields"), false},
 
 		{"another expectation", "POST /v1/fetch/logs HTTP/1.1\r\nHost: a\r\nExpect: 200-ok\r\nContent-Length: 2\r\n\r\n{}", 417, message(417, "unsupported expectation"), false},
 		{"an expectation of HTTP/1.0 is ignored", "GET /healthz HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\nExpect: 100-continue\r\n\r\n", 200, `{"status":"ok"}`, true},

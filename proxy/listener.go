@@ -43,6 +43,7 @@ type listener struct {
 	tls    *tls.Config // nil: plain text
 	log    *slog.Logger
 	refuse func(connRefusal) // counts
+	spread func() float64    // of a new connection; nil: none
 
 	mu     sync.Mutex
 	open   map[*conn]struct{}
@@ -136,6 +137,9 @@ func (l *listener) wait(d time.Duration) bool {
 func (l *listener) admit(raw net.Conn) net.Conn {
 	peer, counted := peerOf(raw.RemoteAddr(), l.caps.trusted)
 	c := newConn(raw, l, peer, counted)
+	if l.spread != nil {
+		c.spread = l.spread()
+	}
 	if why, ok := l.enter(c); !ok {
 		l.refuse(why)
 		l.turnAway(raw, why)

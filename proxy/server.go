@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	mathrand "math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -263,6 +264,8 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 	switch {
 	case errors.As(err, &small):
 		why = refusedHead
+	case errors.Is(err, errManyLines):
+		why = refusedFields
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		why = refusedSlow
 	}
@@ -275,6 +278,7 @@ func (s *Server) unreadable(ctx *fasthttp.RequestCtx, err error) {
 func (s *Server) Serve(ln net.Listener) error {
 	files, known := openFileLimit()
 	l := newListener(ln, s.limits.caps(files, known), s.tls, s.log, s.metrics.turnedAway)
+	l.spread = func() float64 { return maxSpread * mathrand.Float64() }
 	if !s.enlist(l) {
 		return l.Close()
 	}

@@ -139,32 +139,49 @@ func (s *Stage) Room() (n int64, err error) {
 	return n, nil
 }
 
-// Commit takes what was loaded over into the replica. Where the archive is older, or
-// the same, only what is not held is added. Nothing but a lack of space, a broken
-// disk, or a change of the archive while it is read can keep it from succeeding; then
-// no client sees anything of it, and importing again completes it. The order:
+// Commit takes what was loaded over into the replicas, all of it or nothing. Where an
+// archive is older, or the same, only what is not held is added. Nothing but a lack of
+// space, a broken disk, or a change of the archive while it is read can keep it from
+// succeeding; then no client sees anything of it, and importing again completes it. The
+// order:
 //
-//	content → leaves → records and names → lengths and head durable → served
+//	content → leaves → records and names, of one registry after another
+//	→ lengths and head durable → served, of one registry after another
 //
-// progress, if not nil, is told how many bytes of content were copied.
-func (s *Stage) Commit(ctx context.Context, progress func(n int64)) (Imported, error) {
-	r := s.of
-	if err := r.seize(ctx); err != nil {
-		return Imported{}, err
+// Each head is a file of its own: if writing one fails, or the process ends between two
+// of them, the registries before it are served as they are in the archive and the others
+// as they were. Either is a state that the registry signed.
+//
+// Stages come in the order of their domains, so that of two imports one waits for the
+// other. progress is told how many bytes of content of a registry were copied.
+func Commit(ctx context.Context, stages []*Stage, progress func(domain string, n int64)) ([]Imported, error) {
+	moves := make([]*move, len(stages))
+	done := make([]Imported, len(stages))
+	for i, s := range stages {
+		if err := s.of.seize(ctx); err != nil {
+			return nil, err
+		}
+		defer s.of.refreshes.land(struct{}{}, nil)
+		if err := s.of.heal(); err != nil {
+			return nil, err
+		}
+		done[i] = Imported{Domain: s.o.Domain, From: s.of.trusted.current().view.LogLength}
+		moves[i] = &move{s: s, done: &done[i], progress: func(n int64) { progress(s.o.Domain, n) }}
 	}
-	defer r.refreshes.land(struct{}{}, nil)
-	done := Imported{Domain: s.o.Domain, From: r.trusted.current().view.LogLength}
-	if err := r.heal(); err != nil {
-		return done, err
+	for _, s := range stages {
+		if err := s.Judge(); err != nil { // a refresh may have come between
+			return nil, err
+		}
 	}
-	if err := s.Judge(); err != nil { // a refresh may have come between
-		return done, err
-	}
-	m := &move{s: s, done: &done, progress: progress}
-	err := m.run(ctx)
-	done.To = r.trusted.current().view.LogLength
-	if err != nil {
-		return done, fmt.Errorf("storing what the archive has of registry `%s`: %w", s.o.Domain, err)
+	for _, step := range []func(*move) error{
+		func(m *move) error { return m.store(ctx) },
+		func(m *move) error { return m.show() },
+	} {
+		for _, m := range moves {
+			if err := step(m); err != nil {
+				return nil, fmt.Errorf("storing what the archive has of registry `%s`: %w", m.s.o.Domain, err)
+			}
+		}
 	}
 	return done, nil
 }

@@ -92,7 +92,8 @@ func (r *Replica) mayRefresh() bool {
 // warning says why an answer may be out of date, or "".
 func (r *Replica) warning() string {
 	q := r.trusted.quarantined()
-	if q == nil && r.age() <= r.o.MaxAge {
+	old := r.age() > r.o.MaxAge
+	if q == nil && !old && r.frozen() == 0 {
 		return ""
 	}
 	since := time.Unix(0, r.checked.Load()).UTC().Format(time.RFC3339)
@@ -101,13 +102,15 @@ func (r *Replica) warning() string {
 		return fmt.Sprintf("registry `%s` contradicted itself and is not believed any more (%s); this is its state as of %s", r.o.Domain, q.Class, since)
 	case r.o.Offline:
 		return fmt.Sprintf("registry `%s` is offline here; this is its state as of %s", r.o.Domain, since)
+	case !old:
+		return fmt.Sprintf("registry `%s` has signed nothing since %s: it has no news, or somebody keeps them back", r.o.Domain, r.signed())
 	}
 	return fmt.Sprintf("registry `%s` could not be asked for news; this is its state as of %s", r.o.Domain, since)
 }
 
 // tooStale fails if the operator wants no answer rather than such an old one.
 func (r *Replica) tooStale() error {
-	if !r.o.RefuseStale || r.o.MaxStale <= 0 || r.age() <= r.o.MaxStale {
+	if !r.o.RefuseStale || r.o.MaxStale <= 0 || r.staleness() <= r.o.MaxStale {
 		return nil
 	}
 	return &warg.Error{Kind: warg.KindUnavailable, RetryAfter: int(longestBackoff / time.Second), Message: r.warning()}

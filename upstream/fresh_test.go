@@ -15,8 +15,8 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		const since2000 = 25 * 365 * 24 * time.Hour // where a bubble's clock begins
-		w.options.Now = func() time.Time { return time.Now().Add(since2000) }
+		ahead := newClock().now().Sub(time.Now()) // a bubble's clock begins in 2000
+		w.options.Now = func() time.Time { return time.Now().Add(ahead) }
 		w.options.MaxAge = time.Minute
 		w.restart()
 		test(t, w)

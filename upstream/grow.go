@@ -71,6 +71,9 @@ func (r *Replica) grow(ctx context.Context, s warg.SignedCheckpoint, now time.Ti
 	if err := r.o.Store.Sync(); err != nil {
 		return err
 	}
+	if h := r.trusted.current(); cp.Timestamp < h.view.Timestamp {
+		return refuse(ClassRollback, "checkpoint of length %d was signed at %d, before the one of length %d that is known", cp.LogLength, cp.Timestamp, h.view.LogLength)
+	}
 	return r.accept(s, cp, op, now)
 }
 

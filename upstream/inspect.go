@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/api"
 )
 
@@ -32,34 +33,52 @@ func Inspect(fsys durable.FS, dir, domain string) (flaws []Flaw, err error) {
 		}
 		flaws = append(flaws, Flaw{t.path(headFile), 0, err.Error()})
 	}
-	name := filepath.Join(dir, acceptedFile)
-	b, err := durable.ReadFile(fsys, name, maxAccepted)
-	if errors.Is(err, fs.ErrNotExist) {
-		return flaws, nil
-	}
+	lines, err := readAcceptedLines(fsys, dir)
 	if err != nil {
 		return flaws, err
 	}
 	length := uint64(0)
-	for offset := 0; offset < len(b); {
-		line, whole := b[offset:], false
-		if end := bytes.IndexByte(line, '\n'); end >= 0 {
-			line, whole = line[:end], true
+	for _, l := range lines {
+		if l.bad != nil {
+			flaws = append(flaws, Flaw{filepath.Join(dir, acceptedFile), l.offset, l.bad.Error()})
+		} else {
+			length = max(length, l.signed.Unverified().LogLength)
 		}
-		text, err := cutChecksum(line)
-		if err == nil {
-			s, bad := api.ParseCheckpoint(text)
-			if err = bad; err == nil {
-				length = max(length, s.Unverified().LogLength)
-			}
-		}
-		if err != nil && whole {
-			flaws = append(flaws, Flaw{name, int64(offset), err.Error()})
-		}
-		offset += len(line) + 1
 	}
 	if t.head.Format == 0 && length > 0 && len(flaws) == 0 {
 		flaws = append(flaws, Flaw{t.path(headFile), 0, "it is missing, but checkpoints were accepted"})
 	}
 	return flaws, nil
+}
+
+// acceptedLine is a whole line of accepted.log: a checkpoint, or what is wrong with it.
+type acceptedLine struct {
+	offset int64
+	signed warg.SignedCheckpoint
+	bad    error
+}
+
+// readAcceptedLines reads accepted.log, which need not exist, without its last line if a
+// crash left that unfinished.
+func readAcceptedLines(fsys durable.FS, dir string) (lines []acceptedLine, err error) {
+	b, err := durable.ReadFile(fsys, filepath.Join(dir, acceptedFile), maxAccepted)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	offset := int64(0)
+	for line := range bytes.Lines(b) {
+		l := acceptedLine{offset: offset}
+		offset += int64(len(line))
+		text, whole := bytes.CutSuffix(line, []byte("\n"))
+		if text, l.bad = cutChecksum(text); l.bad == nil {
+			l.signed, l.bad = api.ParseCheckpoint(text)
+		}
+		if whole || l.bad == nil {
+			lines = append(lines, l)
+		}
+	}
+	return lines, nil
 }

@@ -24,6 +24,8 @@ const recordsAtATime = 64
 type move struct {
 	s *Stage
 
+	head *view // what is to be served, once everything of it is stored; nil = nothing else
+
 	mu       sync.Mutex // guards what follows
 	done     *Imported
 	progress func(n int64)
@@ -45,7 +47,8 @@ func each[T any](ctx context.Context, seq iter.Seq2[T, error], f func(context.Co
 	return work.Wait()
 }
 
-func (m *move) run(ctx context.Context) error {
+// store copies everything and shows nothing that was not shown before.
+func (m *move) store(ctx context.Context) error {
 	for _, c := range m.s.cargoes {
 		err := each(ctx, c.Contents(), func(ctx context.Context, stat warg.ContentInfo) error { return m.content(ctx, c, stat) })
 		if err != nil {
@@ -75,8 +78,20 @@ func (m *move) run(ctx context.Context) error {
 	if lost && !newer {
 		loaded = &view{h.signed, h.view, loaded.op, 0}
 	}
-	older := m.s.scratch.trusted.signedBeyond(m.s.of.trusted.longest())
-	return m.s.of.acceptAll(older, &view{loaded.signed, loaded.cp, loaded.op, m.s.of.epoch.Load()})
+	m.head = &view{loaded.signed, loaded.cp, loaded.op, m.s.of.epoch.Load()}
+	return nil
+}
+
+// show makes what was stored the head, and serves it.
+func (m *move) show() error {
+	if m.head != nil {
+		older := m.s.scratch.trusted.signedBeyond(m.s.of.trusted.longest())
+		if err := m.s.of.acceptAll(older, m.head); err != nil {
+			return err
+		}
+	}
+	m.done.To = m.s.of.trusted.current().view.LogLength
+	return nil
 }
 
 // content copies content unless it is held. It is pinned either way: no upstream may
@@ -104,9 +119,7 @@ func (m *move) content(ctx context.Context, c Cargo, stat warg.ContentInfo) erro
 		m.done.Contents++
 		m.done.ContentBytes += uint64(stat.Size)
 	}
-	if m.progress != nil {
-		m.progress(stat.Size)
-	}
+	m.progress(stat.Size)
 	return nil
 }
 

@@ -184,6 +184,7 @@ func (r *Replica) accept(s warg.SignedCheckpoint, cp warg.Checkpoint, op *operat
 		r.heldBack = time.Time{}
 	}
 	r.checked.Store(now.UnixNano())
+	r.noteFrozen()
 	return nil
 }
 

@@ -97,6 +97,7 @@ type Replica struct {
 	ended       atomic.Uint64 // which of those was the last to end
 	refreshGate breaker       // after a refresh failed, for whatever reason
 	newsAt      atomic.Int64  // when a sighting last began a refresh, Unix nanoseconds
+	frozenTold  bool          // it was logged that nothing is signed any more; of the refresh under way
 	heldBack    time.Time     // since when refused records keep a checkpoint back; of the refresh under way
 	reach       breaker       // after upstream could not be reached
 	retries     retryBudget   // of both
@@ -194,7 +195,7 @@ func (r *Replica) resume() error {
 	if h.Format == 0 {
 		return r.o.Store.Reset() // what is there belongs to nothing we believe
 	}
-	op, err := r.heldOperator(h.view.LogLength)
+	op, err := heldOperator(r.o.Store, h.view.LogLength)
 	if err == nil {
 		err = r.matchesStore(h.view)
 	}
@@ -215,8 +216,8 @@ func (r *Replica) resume() error {
 
 // heldOperator replays the operator records that the store holds below a length;
 // there must be all of them.
-func (r *Replica) heldOperator(length uint64) (*operator, error) {
-	records, complete, err := heldRecords(r.o.Store, warg.OperatorLogID, length)
+func heldOperator(store Store, length uint64) (*operator, error) {
+	records, complete, err := heldRecords(store, warg.OperatorLogID, length)
 	if err != nil {
 		return nil, err
 	}
@@ -224,7 +225,7 @@ func (r *Replica) heldOperator(length uint64) (*operator, error) {
 		return nil, errors.New("operator records are missing in the store")
 	}
 	for n, rec := range records {
-		index, id, ok, err := r.o.Store.Position(warg.OperatorLogID, uint64(n))
+		index, id, ok, err := store.Position(warg.OperatorLogID, uint64(n))
 		if err != nil {
 			return nil, err
 		}

@@ -92,7 +92,7 @@ func (r *Replica) Status() Status {
 		s.State = StateQuarantined
 	case v == nil:
 		s.State = StateCold
-	case r.age() > r.o.MaxAge:
+	case r.age() > r.o.MaxAge || r.frozen() > 0:
 		s.State = StateStale
 	}
 	r.tally.mu.Lock()

@@ -40,7 +40,7 @@ func threats() []threat {
 			"fork that is longer and does not prove itself", "ledger too short", "empty ledger", "half a leaf", "one bit of a log id", "one bit of a record id",
 			"leaves swapped", "leaf repeated",
 		}, []string{"upstream/monitor.TestConsistencyProofs", "upstream/monitor.TestRefusedProofs", "upstream.TestEveryByteOfEveryAnswer"}},
-		{"U-05", "freeze", nil, []string{"upstream.TestRefuseStale", "upstream.TestFreshness", "cmd/entrepot.TestStale"}},
+		{"U-05", "freeze", nil, []string{"upstream.TestFrozen", "upstream.TestTimesNeverGoBack", "upstream.TestRefuseStale", "upstream.TestFreshness", "cmd/entrepot.TestStale"}},
 		{"U-06", "fast-forward", []string{
 			"checkpoint of no length", "checkpoint longer than the protocol allows", "checkpoint longer than we replicate",
 			"checkpoint of a length that upstream does not know", "checkpoint from the future",
@@ -72,22 +72,22 @@ func threats() []threat {
 		}},
 		{"U-15", "slow bodies", nil, []string{"upstream.TestClientGivesUpOnSlowBodies", "upstream.TestHangingUpstream", "upstream.TestUploadGivesUpWhenNobodyTakesIt"}},
 		{"U-16", "addresses inside", nil, []string{
-			"upstream.TestReachOf", "upstream.TestCheckURL", "upstream.TestCheckDial", "upstream.TestClientPrivateAddresses",
+			"upstream.TestReachOf", "upstream.TestCheckURL", "upstream.TestCheckDial", "upstream.TestClientPrivateAddresses", "upstream.TestForeignNamesAreJudgedWhenDialed",
 			"upstream.TestClientContent/redirected to the metadata of a cloud machine", "upstream.TestClientContent/redirected to a file",
 			"upstream.TestClientContent/redirected in a circle", "upstream.TestClientContent/on a private network that cannot be meant",
 			"upstream.TestClientContent/with a user", "upstream.TestClientContent/relative",
 			"upstream.TestClientRefusesAnswers/redirect that keeps the method", "upstream.TestClientRefusesAnswers/redirect", "upstream.TestClientLedgerPages/link-local",
 		}},
-		{"U-17", "credentials", nil, []string{"upstream.TestClientCredentials", "cmd/entrepot.TestTokenStaysHere"}},
+		{"U-17", "credentials", nil, []string{"upstream.TestClientCredentials", "upstream.TestCredentialsStayAtTheirOrigin", "cmd/entrepot.TestTokenStaysHere"}},
 		{"U-18", "encoded bodies", nil, []string{"upstream.TestClientRefusesAnswers/gzip", "upstream.TestClientRefusesAnswers/brotli", "upstream.TestClientContent/encoded"}},
 		{"U-19", "framing", nil, []string{"upstream.TestClientFraming"}},
 		{"U-20", "hostile names", []string{"name of another package"}, []string{"warg.TestVectorName", "upstream.TestReplicaNameOf"}},
 		{"U-21", "what is taken back", nil, []string{"upstream.TestTakenBack"}},
-		{"U-22", "down and flapping", nil, []string{"upstream.TestUpstreamDown", "upstream.TestNoRetryStorm", "upstream.TestFlappingUpstreamHasABudget", "upstream.TestTimeoutIsToldApart"}},
+		{"U-22", "down and flapping", nil, []string{"upstream.TestUpstreamDown", "upstream.TestStaleIfError", "upstream.TestRetryAfterIsKept", "upstream.TestBrokenContentHost", "upstream.TestNoRetryStorm", "upstream.TestFlappingUpstreamHasABudget", "upstream.TestTimeoutIsToldApart"}},
 		{"U-23", "lies about absence", []string{
 			"record left out", "no records", "first record left out", "records swapped", "record of another package", "one bit of a record",
 			"record at another index", "log denied that is in the ledger", "name denied that is in the ledger",
-		}, []string{"upstream.TestAbsenceIsForgotten", "upstream.TestForgottenRecordsAreNotAbsent", "upstream.TestLiesAboutRecords"}},
+		}, []string{"upstream.TestDeniedContent", "upstream.TestAbsenceIsForgotten", "upstream.TestForgottenRecordsAreNotAbsent", "upstream.TestLiesAboutRecords"}},
 	}
 }
 

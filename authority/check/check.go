@@ -41,6 +41,7 @@ type checker struct {
 	anchored bool        // anchor is sound
 	registry warg.Digest // that everything belongs to
 	total    int64       // bytes to read
+	rejected map[rejection]bool
 }
 
 // Run checks a registry. An error means that it could not be read to the end; what is
@@ -52,7 +53,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 	if o.Progress == nil {
 		o.Progress = func(int64, int64) {}
 	}
-	c := &checker{o: o, ctx: ctx}
+	c := &checker{o: o, ctx: ctx, rejected: map[rejection]bool{}}
 	if err := c.run(); err != nil {
 		return nil, fmt.Errorf("checking the registry in %s: %w", o.Dir, err)
 	}
@@ -80,6 +81,7 @@ func (c *checker) run() error {
 	if err := c.readPending(); err != nil {
 		return err
 	}
+	r.strays()
 	if err := c.readContent(r.released); err != nil {
 		return err
 	}

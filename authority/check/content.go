@@ -22,7 +22,7 @@ const (
 
 // readContent hashes every file of content, published or not, and looks for what the
 // published releases need.
-func (c *checker) readContent(released map[warg.Digest]bool) error {
+func (c *checker) readContent(released map[warg.Digest]uint64) error {
 	there, err := c.hashContent()
 	if err != nil {
 		return err

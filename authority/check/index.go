@@ -3,11 +3,13 @@ package check
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 
 	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/authority/index"
 	"github.com/entrepot/entrepot/authority/journal"
+	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
@@ -41,13 +43,18 @@ func (c *checker) openIndex() (*indexCheck, error) {
 	if c.o.Index == nil || c.registry.IsZero() {
 		return nil, nil
 	}
+	counter := c.path(authority.OpeningFile)
+	before, err := durable.ReadFile(c.o.FS, counter, maxCounter)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
 	x, err := index.Open(index.Options{
-		FS: c.o.FS, Database: asItIs{c.o.Index}, Counter: c.path(authority.OpeningFile), Registry: c.registry,
+		FS: c.o.FS, Database: asItIs{c.o.Index}, Counter: counter, Registry: c.registry,
 		Log: slog.New(slog.DiscardHandler),
 	})
 	if errors.Is(err, errDamagedIndex) {
 		c.say(Index, c.path(authority.IndexDir), 0, "%v", err)
-		return nil, nil
+		return nil, c.putBack(counter, before)
 	}
 	if err != nil {
 		return nil, err
@@ -57,6 +64,22 @@ func (c *checker) openIndex() (*indexCheck, error) {
 		i.say("it knows length %d, the anchor only %d", n, c.report.Length)
 	}
 	return i, nil
+}
+
+// maxCounter is far beyond the counter of openings, in bytes.
+const maxCounter = 64
+
+// putBack undoes that an opening was counted which failed in an orderly way: two of them
+// would make a start move the index aside, and looking must not do that. One that ends
+// the process stays counted, or looking would end it every time.
+func (c *checker) putBack(counter string, before []byte) error {
+	if before != nil {
+		return durable.Replace(c.o.FS, counter, before, nil)
+	}
+	if err := c.o.FS.Remove(counter); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 func (i *indexCheck) close() { _ = i.x.Close() } // nothing was written

@@ -43,12 +43,15 @@ func (c *checker) readSubmissions(dir *segment.Dir, number uint64, last bool) er
 		c.say(Pending, s.Path(), 0, "it is not a segment of submissions")
 	}
 	end, err := s.Scan(true, func(p segment.Position, b []byte) error {
-		_, ok, err := pending.Decode(b)
+		e, ok, err := pending.Decode(b)
 		if err != nil {
 			c.say(Pending, s.Path(), int64(p.Offset), "%v", err)
 		}
 		if ok {
 			c.report.Pending++
+		}
+		if ok && e.Kind == pending.Rejected {
+			c.rejected[rejection{e.Log, e.Record}] = true
 		}
 		return c.ctx.Err()
 	})

@@ -27,7 +27,7 @@ type replay struct {
 	ops      oplog.State
 	commits  oplog.CommitHistory
 	logs     map[warg.LogID]*pkglog.State
-	released map[warg.Digest]bool
+	released map[warg.Digest]uint64 // by the record with this index first
 
 	history *anchor.HistoryReader // nil if it cannot be read
 	next    warg.SignedCheckpoint
@@ -37,7 +37,7 @@ type replay struct {
 }
 
 func (c *checker) newReplay() (*replay, error) {
-	r := &replay{c: c, logs: map[warg.LogID]*pkglog.State{}, released: map[warg.Digest]bool{}}
+	r := &replay{c: c, logs: map[warg.LogID]*pkglog.State{}, released: map[warg.Digest]uint64{}}
 	path := c.path(authority.HistoryFile)
 	var err error
 	var damage *anchor.DamageError
@@ -154,7 +154,9 @@ func (r *replay) apply(f journal.Frame) error {
 	for _, e := range rec.Entries {
 		if release, ok := e.(pkglog.Release); ok {
 			if d, err := release.Content.Digest(); err == nil && f.Index < r.c.report.Length {
-				r.released[d] = true
+				if _, known := r.released[d]; !known {
+					r.released[d] = f.Index
+				}
 			}
 		}
 	}

@@ -49,7 +49,18 @@ func (a archives) export(ctx context.Context, x exportPlan) (done exported, err 
 		}
 		o.Packages = append(o.Packages, name)
 	}
-	done.Exported, err = archive.Export(ctx, x.out, o)
+	var domains []string
+	for _, s := range sources {
+		domains = append(domains, s.Domain())
+	}
+	about := strings.Join(append(domains, x.want.Packages...), " ")
+	if x.since != nil {
+		about += " since " + x.since.ID().String()
+	}
+	err = audited(a.site.audit, "archive export", about, func() (err error) {
+		done.Exported, err = archive.Export(ctx, x.out, o)
+		return err
+	})
 	done.NothingHeld = left
 	return done, err
 }

@@ -96,6 +96,47 @@ func TestAuditOfASite(t *testing.T) {
 	}
 }
 
+// TestAuditOfCommands: what is done to a data directory while no server runs stands in
+// the same chain, also what fails, and what is brought back goes on in the chain that was
+// backed up.
+func TestAuditOfCommands(t *testing.T) {
+	u := newPerson(t)
+	u.env = append(u.env, "ENTREPOT_LISTEN=127.0.0.1:0")
+	s := u.serve(t)
+	u.ok(t, "namespace", "define", "acme")
+	u.ok(t, "backup", "saved")
+	s.end(t)
+	u.ok(t, "rebuild-index")
+	u.write(t, "entrepot-data/authority/index/MANIFEST", "damage")
+	u.ok(t, "fsck", "--repair")
+	if r := u.run(t, "recover", "--accept", "9:"+warg.Sum(nil).String()); r.code != exitConfig {
+		t.Errorf("a word that is wrong: %+v", r)
+	}
+	word := regexp.MustCompile(`newest\s+(\S+)`).FindStringSubmatch(u.ok(t, "fsck"))[1]
+	u.ok(t, "recover", "--accept", word)
+	u.ok(t, "freeze", "localhost")
+	lines := auditLines(t, u)
+	for _, want := range []string{"done rebuild-index", "done fsck --repair", "failed recover", "done recover", "done freeze localhost"} {
+		at := slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, want) })
+		if at < 1 || !strings.HasPrefix(lines[at-1], "asked") && want != "done freeze localhost" {
+			t.Fatalf("no line %q in\n%s", want, strings.Join(lines, "\n"))
+		}
+		lines = lines[at+1:]
+	}
+	u.ok(t, "audit", "verify")
+	key := u.read(t, "entrepot-data/operator.key")
+	if err := os.RemoveAll(u.path("entrepot-data")); err != nil {
+		t.Fatal(err)
+	}
+	u.ok(t, "restore", "saved", "--fenced")
+	u.write(t, "entrepot-data/operator.key", key)
+	lines = auditLines(t, u)
+	if last := lines[len(lines)-1]; lines[0] != "started" || !strings.HasPrefix(last, "done restore ") || !strings.HasSuffix(last, " as it was at "+word) {
+		t.Errorf("restored, the log ends with %q", last)
+	}
+	u.ok(t, "audit", "verify")
+}
+
 // TestAuditVerifyFinds: damage, with file and line, and records without a line.
 func TestAuditVerifyFinds(t *testing.T) {
 	u := newPerson(t)
@@ -143,6 +184,7 @@ func TestNoAuditNoCall(t *testing.T) {
 func TestAuditOfUpstreams(t *testing.T) {
 	front, fork := torn(t, "")
 	front.ok(t, "archive", "export", "-o", "held.archive")
+	wantLines(t, front, "asked archive export up.example", "done archive export up.example")
 	fork()
 	if r := front.run(t, "mirror", "sync"); r.code != exitVerification {
 		t.Fatalf("the fork: %+v", r)
@@ -154,7 +196,7 @@ func TestAuditOfUpstreams(t *testing.T) {
 	if at < 0 || !strings.HasSuffix(text[at], " of up.example") || !strings.HasPrefix(text[at+1], "done archive import") {
 		t.Errorf("the import has no lines: %v", text)
 	}
-	wantLines(t, front, "quarantined up.example equivocation", "refused up.example equivocation",
+	wantLines(t, front, "asked mirror sync", "quarantined up.example equivocation", "refused up.example equivocation", "failed mirror sync",
 		"asked mirror reset up.example: they told us", "done mirror reset up.example: they told us")
 	front.ok(t, "audit", "verify")
 

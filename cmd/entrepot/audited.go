@@ -39,6 +39,17 @@ func audited(log *audit.Log, call, about string, do func() error) error {
 	return err
 }
 
+// recorded is audited for a command on a data directory that it holds: no server runs
+// there, so the command opens the log itself and the chain goes on.
+func (p *process) recorded(conf *config.Config, call, about string, do func() error) (err error) {
+	log, err := openAudit(conf, p.now, newLogger(p.stderr, conf.LogFormat, "error"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	return audited(log, call, about, do)
+}
+
 // noteStopped records that the server ends, and why if that is not because it was told to.
 func (s *site) noteStopped(why error) {
 	e := audit.Event{Kind: audit.Stopped, Length: audit.Number(s.authority.Status().Length)}

@@ -30,16 +30,17 @@ type result struct {
 type person struct {
 	folder string
 	env    []string
+	ahead  time.Duration // of the clock of what is run
 }
 
 func newPerson(t *testing.T) *person {
 	t.Helper()
 	folder := t.TempDir()
-	return &person{folder, []string{"HOME=" + filepath.Join(folder, "home")}}
+	return &person{folder: folder, env: []string{"HOME=" + filepath.Join(folder, "home")}}
 }
 
 func (u *person) process(stdout, stderr *bytes.Buffer) *process {
-	return &process{env: u.env, folder: u.folder, stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, now: time.Now}
+	return &process{env: u.env, folder: u.folder, stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, now: func() time.Time { return time.Now().Add(u.ahead) }}
 }
 
 // run executes a command line in-process.

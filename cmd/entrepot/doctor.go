@@ -11,8 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/entrepot/entrepot/authority"
 	"github.com/entrepot/entrepot/authority/anchor"
 	"github.com/entrepot/entrepot/authority/check"
@@ -23,14 +21,19 @@ import (
 type doctorCmd struct {
 	siteFlags
 	jsonFlag
-	Quick bool `help:"Only what a start looks at; for service managers, before the server."`
+	Quick bool `help:"Only what a start looks at, and fail only if there would be none; for service managers, before the server."`
 }
 
 func (doctorCmd) Help() string {
-	return `Looks at a data directory without changing anything, also while a server uses it, and
-says of each thing whether it is well and what to do if not. Exits with 65 on damage,
-and with 78 if the registry would be fenced or would not start. entrepot fsck reads
-everything; this reads what a start reads.
+	return `Looks at a data directory, also while a server uses it, and says of each thing whether
+it is well and what to do if not. Exits with 65 on damage, and with 78 if the registry
+would be fenced or would not start. entrepot fsck reads everything; this reads what a
+start reads. It changes nothing, but tries out what the file system can do, in a folder
+of its own that it removes again.
+
+With --quick the exit code says only whether a server would start: 78 if not. A
+registry that would be fenced, damaged files included, is said to be so, and starts:
+what it still serves is more than nothing.
 
 Example:
 
@@ -40,10 +43,11 @@ Example:
 
 // What doctor thinks of a thing.
 const (
-	stateOK     = "ok"
-	stateWarn   = "warn"
-	stateBad    = "bad"    // damaged
-	stateFenced = "fenced" // it would not sign, or not start
+	stateOK      = "ok"
+	stateWarn    = "warn"
+	stateBad     = "bad"     // damaged
+	stateFenced  = "fenced"  // it would start, and not sign
+	stateRefused = "refused" // it would not start
 )
 
 // symptom is one thing that was looked at.
@@ -85,14 +89,20 @@ func (c doctorCmd) Run(ctx context.Context, p *process) error {
 	if err != nil {
 		return err
 	}
-	return d.verdict()
+	return d.verdict(c.Quick)
 }
 
-func (d *doctor) verdict() error {
+// verdict is the error for the worst that was found; quick, if that keeps a server from
+// starting.
+func (d *doctor) verdict(quick bool) error {
 	for _, worst := range []struct {
 		state string
 		code  int
-	}{{stateBad, exitVerification}, {stateFenced, exitConfig}} {
+		start bool // a server starts all the same
+	}{{stateBad, exitVerification, true}, {stateRefused, exitConfig, false}, {stateFenced, exitConfig, true}} {
+		if quick && worst.start {
+			continue
+		}
 		for _, s := range d.all {
 			if s.State == worst.state {
 				return exitf(worst.code, "%s: %s; %s", s.Check, s.Text, s.Do)
@@ -104,7 +114,9 @@ func (d *doctor) verdict() error {
 
 func (d *doctor) look(ctx context.Context, quick bool) error {
 	d.secrets()
-	d.fileSystem()
+	d.fileSystems()
+	d.descriptors()
+	d.kernelClock()
 	d.server(ctx)
 	exists, err := hasAuthority(d.conf)
 	if err != nil {
@@ -126,35 +138,16 @@ func (d *doctor) look(ctx context.Context, quick bool) error {
 
 // secrets looks at what nobody else should read.
 func (d *doctor) secrets() {
-	for _, file := range []string{d.conf.KeyFile(), filepath.Join(d.conf.Data, capabilityFile)} {
+	for _, file := range d.secretFiles() {
 		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
 			continue
 		}
 		if err := d.p.checkSecret(file, groupAndOthers); err != nil {
-			d.say("secrets", stateFenced, "chmod 600 "+file, "%v", err)
+			d.say("secrets", stateRefused, "chmod 600 "+file, "%v", err)
 			continue
 		}
 		d.say("secrets", stateOK, "", "%s is ours alone", file)
 	}
-}
-
-// fileSystem looks at where the data is.
-func (d *doctor) fileSystem() {
-	var st unix.Statfs_t
-	if err := unix.Statfs(d.conf.Data, &st); err != nil {
-		d.say("file system", stateWarn, "nothing, if this is before the first start", "%s: %v", d.conf.Data, err)
-		return
-	}
-	doubtful := map[int64]string{
-		unix.NFS_SUPER_MAGIC: "nfs", unix.TMPFS_MAGIC: "tmpfs", unix.OVERLAYFS_SUPER_MAGIC: "overlay",
-		unix.SMB2_SUPER_MAGIC: "smb", unix.CIFS_SUPER_MAGIC: "cifs", unix.RAMFS_MAGIC: "ramfs",
-	}
-	if kind := doubtful[st.Type]; kind != "" {
-		d.say("file system", stateWarn, "put data on a local disk", "%s is on %s, which may lose what was synced, or locks", d.conf.Data, kind)
-	} else {
-		d.say("file system", stateOK, "", "%s is on a local disk (type %#x)", d.conf.Data, st.Type)
-	}
-	d.space()
 }
 
 // server looks whether one answers. A lock is not tried: that could keep one from
@@ -174,7 +167,7 @@ func (d *doctor) server(ctx context.Context) {
 func (d *doctor) absent() {
 	stamp, ok, err := anchor.ReadStamp(durable.OS{}, d.conf.KeyFile())
 	if err != nil || ok {
-		d.say("registry", stateFenced, "mount the data, or restore a backup", "data missing or not mounted: the key signs for registry %s, and %s is empty", stamp.Domain, d.conf.Data)
+		d.say("registry", stateRefused, "mount the data, or restore a backup", "data missing or not mounted: the key signs for registry %s, and %s is empty", stamp.Domain, d.conf.Data)
 		return
 	}
 	d.say("registry", stateOK, "", "there is none yet; the first start makes one")
@@ -208,14 +201,14 @@ func (d *doctor) registry(ctx context.Context) error {
 func (d *doctor) anchor(a anchor.Anchor) {
 	const recover = "run entrepot recover, see docs/operating.md, \"When the registry is fenced\""
 	if a.Domain != d.conf.Authority.Domain {
-		d.say("domain", stateFenced, "set [authority] domain", "the registry is %s, not %s as configured", a.Domain, d.conf.Authority.Domain)
+		d.say("domain", stateRefused, "set [authority] domain", "the registry is %s, not %s as configured", a.Domain, d.conf.Authority.Domain)
 	}
 	stamp, ok, err := anchor.ReadStamp(durable.OS{}, d.conf.KeyFile())
 	switch {
 	case err != nil:
 		d.say("stamp", stateWarn, "look at "+anchor.StampPath(d.conf.KeyFile()), "%v", err)
 	case ok && stamp.Registry != a.Registry.Hex():
-		d.say("stamp", stateFenced, "use the key of this registry", "the key signs for another registry (%s)", stamp.Domain)
+		d.say("stamp", stateRefused, "use the key of this registry", "the key signs for another registry (%s)", stamp.Domain)
 	case !ok:
 		d.say("stamp", stateWarn, "nothing: a start writes it", "there is none beside the key")
 	default:
@@ -263,7 +256,7 @@ func (d *doctor) opening() {
 // rest looks at what a start of our own registry does not need.
 func (d *doctor) rest() error {
 	var r siteReport
-	if err := errors.Join(r.upstreams(d.conf), r.evidence(filepath.Join(d.conf.Data, evidenceDir)), r.auditLog(d.conf)); err != nil {
+	if err := errors.Join(r.upstreams(d.conf), r.evidence(d.conf), r.auditLog(d.conf)); err != nil {
 		return err
 	}
 	for _, f := range r.Findings {

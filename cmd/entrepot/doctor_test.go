@@ -57,16 +57,16 @@ func TestDoctor(t *testing.T) {
 		code   int
 		damage func() error
 	}{
-		{"secrets fenced", exitConfig, func() error { return os.Chmod(filepath.Join(data, "operator.key"), 0o644) }},
+		{"secrets refused", exitConfig, func() error { return os.Chmod(filepath.Join(data, "operator.key"), 0o644) }},
 		{"anchor bad", exitVerification, flip("authority/anchor", 100)},
 		{"history bad", exitVerification, flip("authority/anchor.log", 20)},
 		{"journal bad", exitVerification, flip("authority/log/00000001.seg", 150)},
 		{"journal bad", exitVerification, func() error { return os.Remove(filepath.Join(data, "authority/log/00000001.seg")) }},
 		{"audit log bad", exitVerification, flip("audit.log", 30)},
-		{"stamp fenced", exitConfig, func() error {
+		{"stamp refused", exitConfig, func() error {
 			return os.WriteFile(filepath.Join(data, "operator.key.registry"), []byte("entrepot-registry 1\nregistry 00\ndomain other\n"), 0o600)
 		}},
-		{"registry fenced", exitConfig, func() error { return os.RemoveAll(filepath.Join(data, "authority")) }},
+		{"registry refused", exitConfig, func() error { return os.RemoveAll(filepath.Join(data, "authority")) }},
 		{"index warn", exitOK, func() error {
 			return os.WriteFile(filepath.Join(data, "authority/index.opening"), []byte("1\n"), 0o600)
 		}},
@@ -89,6 +89,14 @@ func TestDoctor(t *testing.T) {
 		// A copy is another directory, which fences as well.
 		if got := states(t, r); !slices.Contains(got, c.want) || c.code == exitVerification && r.code != c.code || r.code == exitOK {
 			t.Errorf("%s: %v, exit %d: %s", c.want, got, r.code, r.stderr)
+		}
+		// What goes before a server keeps it from starting only if it would not start.
+		quick, start := u.run(t, "doctor", "--quick"), exitOK
+		if strings.HasSuffix(c.want, stateRefused) {
+			start = u.run(t, "serve").code
+		}
+		if quick.code != start || quick.stdout == "" {
+			t.Errorf("%s: doctor --quick exits with %d, a start with %d", c.want, quick.code, start)
 		}
 		if err := os.RemoveAll(data); err != nil {
 			t.Fatal(err)

@@ -25,7 +25,8 @@ type fsckCmd struct {
 func (fsckCmd) Help() string {
 	return `Reads every byte of a stopped registry and judges it: each record of the journal,
 each signature, both roots at every checkpoint ever issued, content by its digest,
-the index, what is remembered of upstreams, the cache, evidence. Exits with 65 if
+the index and whether anything in it leads nowhere, every checkpoint accepted of
+upstreams with its signature, the cache, what evidence proves. Exits with 65 if
 anything is damaged. What a crash leaves and the next start mends is listed as
 harmless.
 
@@ -79,7 +80,11 @@ func (c fsckCmd) run(ctx context.Context, p *process, conf *config.Config) error
 		return err
 	}
 	if c.Repair {
-		done, err := p.repair(ctx, conf, report)
+		var done []string
+		err := p.recorded(conf, "fsck --repair", report.summary(), func() (err error) {
+			done, err = p.repair(ctx, conf, report)
+			return err
+		})
 		if err != nil {
 			return err
 		}
@@ -211,6 +216,18 @@ func (r *fsckReport) damage() (first string, count int) {
 		}
 	}
 	return first, count
+}
+
+// summary says in a few words what was found, before anything is mended.
+func (r *fsckReport) summary() string {
+	switch first, count := r.damage(); count {
+	case 0:
+		return "nothing damaged"
+	case 1:
+		return first
+	default:
+		return fmt.Sprintf("%s (and %d more)", first, count-1)
+	}
 }
 
 func (r *fsckReport) show(w io.Writer) {

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -32,35 +31,51 @@ func (f siteFinding) Error() string {
 // siteReport is what was read besides our own registry.
 type siteReport struct {
 	Upstreams  int           `json:"upstreams"`
+	Verified   int           `json:"upstreamCheckpoints"` // signatures and roots
 	Evidence   int           `json:"evidence"`
 	AuditLines uint64        `json:"auditLines"`
 	Cached     int           `json:"cachedContents"`
+	Areas      []area        `json:"areas"`
 	Findings   []siteFinding `json:"findings"`
+	Notes      []siteFinding `json:"notes"` // no damage, but worth knowing
 }
 
 func (r *siteReport) say(class, file string, offset int64, reason string) {
 	r.Findings = append(r.Findings, siteFinding{class, file, offset, reason})
 }
 
+func (r *siteReport) note(class, file, reason string) {
+	r.Notes = append(r.Notes, siteFinding{class, file, 0, reason})
+}
+
 func (r *siteReport) show(w io.Writer) {
-	fmt.Fprintf(w, "upstreams\t%d heads, %d files of evidence\n", r.Upstreams, r.Evidence)
+	fmt.Fprintf(w, "upstreams\t%d heads, %d checkpoints verified, %d files of evidence\n", r.Upstreams, r.Verified, r.Evidence)
 	fmt.Fprintf(w, "cache\t%d contents hashed\n", r.Cached)
 	fmt.Fprintf(w, "audit log\t%d lines\n", r.AuditLines)
+	for _, a := range r.Areas {
+		fmt.Fprintf(w, "space\t%s: %d files, %d KiB\n", a.Name, a.Files, (a.Bytes+1023)>>10)
+	}
+	for _, n := range r.Notes {
+		fmt.Fprintf(w, "note\t%s: %s: %s\n", n.Class, n.File, n.Reason)
+	}
 }
 
 // checkSite reads what a site has besides its own registry.
 func checkSite(ctx context.Context, conf *config.Config) (r siteReport, err error) {
-	r.Findings = []siteFinding{}
-	if err := r.upstreams(conf); err != nil {
-		return r, err
+	r.Findings, r.Notes = []siteFinding{}, []siteFinding{}
+	for _, look := range []func() error{
+		func() error { return r.upstreams(conf) },
+		func() error { return r.evidence(conf) },
+		func() error { return r.auditLog(conf) },
+		func() error { return r.cached(ctx, filepath.Join(conf.Data, cacheDir)) },
+		func() error { return r.signatures(conf) }, // by what the cache holds, if that is sound
+		func() error { return r.measure(conf) },
+	} {
+		if err := look(); err != nil {
+			return r, err
+		}
 	}
-	if err := r.evidence(filepath.Join(conf.Data, evidenceDir)); err != nil {
-		return r, err
-	}
-	if err := r.auditLog(conf); err != nil {
-		return r, err
-	}
-	return r, r.cached(ctx, filepath.Join(conf.Data, cacheDir))
+	return r, nil
 }
 
 func (r *siteReport) upstreams(conf *config.Config) error {
@@ -75,28 +90,7 @@ func (r *siteReport) upstreams(conf *config.Config) error {
 		}
 		r.Upstreams++
 		for _, f := range flaws {
-			r.say("upstream", f.File, f.Offset, f.Reason)
-		}
-	}
-	return nil
-}
-
-// evidence checks that the files are what was written, not what they prove: that is for
-// `entrepot monitor --evidence`.
-func (r *siteReport) evidence(dir string) error {
-	entries, err := os.ReadDir(dir)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	for _, e := range entries {
-		name := filepath.Join(dir, e.Name())
-		text, err := os.ReadFile(name)
-		if err != nil {
-			return err
-		}
-		r.Evidence++
-		if !json.Valid(text) {
-			r.say("evidence", name, 0, "it is not JSON")
+			r.say(classUpstream, f.File, f.Offset, f.Reason)
 		}
 	}
 	return nil

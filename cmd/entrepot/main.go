@@ -15,6 +15,7 @@ import (
 )
 
 func main() {
+	dropRemarks()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	context.AfterFunc(ctx, stop) // a second signal ends the process at once
 	os.Exit(run(ctx, os.Args[1:], thisProcess()))

@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
@@ -17,7 +18,9 @@ import (
 // replica of the first one. The result lets it go over.
 func torn(t *testing.T, more string) (front *person, fork func()) {
 	t.Helper()
-	one, other := wargtest.NewMemory(wargtest.MemoryOptions()), wargtest.NewMemory(wargtest.MemoryOptions())
+	o := wargtest.MemoryOptions()
+	o.Begin = time.Now().Add(-time.Hour)
+	one, other := wargtest.NewMemory(o), wargtest.NewMemory(o)
 	for _, name := range []string{"test:one", "test:two"} {
 		released(t, one, wargtest.NewPackage(name), "1.0.0", name, true)
 	}

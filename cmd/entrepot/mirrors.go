@@ -180,6 +180,13 @@ func (m *mirrors) SyncMirrors(ctx context.Context, domains []string, progress fu
 			return m.noUpstream(d)
 		}
 	}
+	return audited(m.site.audit, "mirror sync", strings.Join(domains, " "), func() error {
+		return m.syncAll(ctx, domains, progress)
+	})
+}
+
+// syncAll is SyncMirrors for upstreams that are known to be there.
+func (m *mirrors) syncAll(ctx context.Context, domains []string, progress func(proxy.MirrorProgress)) error {
 	var failed []error
 	for _, u := range m.site.conf.Upstreams {
 		named := slices.Contains(domains, u.Domain)

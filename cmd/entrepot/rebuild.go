@@ -38,7 +38,11 @@ func (c rebuildIndexCmd) Run(ctx context.Context, p *process) error {
 		o := authorityFiles(conf)
 		o.Log = newLogger(p.stderr, conf.LogFormat, "error")
 		begin := p.now()
-		length, err := p.rebuild(ctx, o)
+		var length uint64
+		err := p.recorded(conf, "rebuild-index", "", func() (err error) {
+			length, err = p.rebuild(ctx, o)
+			return err
+		})
 		if err != nil {
 			return fencedOr(err)
 		}

@@ -8,6 +8,8 @@ import (
 	"os"
 
 	"github.com/entrepot/entrepot/authority/backup"
+	"github.com/entrepot/entrepot/config"
+	"github.com/entrepot/entrepot/internal/audit"
 )
 
 type restoreCmd struct {
@@ -55,6 +57,9 @@ func (c restoreCmd) Run(ctx context.Context, p *process) (err error) {
 	if err != nil {
 		return backupError(fmt.Errorf("restoring %s to %s: %w", dir, conf.Data, err), conf.Data)
 	}
+	if err := p.noteRestored(conf, dir, r); err != nil {
+		return err
+	}
 	if _, err := os.Stat(conf.KeyFile()); err != nil {
 		fmt.Fprintf(p.stderr, "the operator's key is not in a backup: put it back at %s\n", conf.KeyFile())
 	}
@@ -62,4 +67,19 @@ func (c restoreCmd) Run(ctx context.Context, p *process) (err error) {
 		fmt.Fprintf(w, "restored %s as it was at %d:%s\n", r.Domain, r.Length, r.LogRoot)
 		fmt.Fprintf(w, "it is fenced; if nothing newer was ever issued: entrepot recover --accept %d:%s\n", r.Length, r.LogRoot)
 	})
+}
+
+// noteRestored records a restore once it is done: the audit log that it goes on in is part
+// of the backup.
+func (p *process) noteRestored(conf *config.Config, dir string, r *backup.Result) (err error) {
+	log, err := openAudit(conf, p.now, newLogger(p.stderr, conf.LogFormat, "error"))
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, log.Close()) }()
+	about := fmt.Sprintf("%s as it was at %d:%s", dir, r.Length, r.LogRoot)
+	if err := log.Record(audit.Event{Kind: audit.Done, Call: "restore", About: about}); err != nil {
+		return fmt.Errorf("it is restored, but recording that: %w", err)
+	}
+	return nil
 }

@@ -62,6 +62,7 @@ func (c serveCmd) Run(ctx context.Context, p *process) error {
 		return err
 	}
 	log := newLogger(p.stderr, conf.LogFormat, conf.LogLevel)
+	defer takeRemarks(log, p.now)()
 	for _, w := range conf.Warnings {
 		log.Warn(w.Message, "place", w.Source.String())
 	}
@@ -222,6 +223,11 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 	s.closers = append(s.closers, lock.Close)
 	if err := s.relieve(); err != nil {
 		return nil, err
+	}
+	if o.serve {
+		if err := s.tryFileSystems(); err != nil {
+			return nil, err
+		}
 	}
 	if s.audit, err = openAudit(conf, p.now, o.log); err != nil {
 		return nil, err

@@ -407,3 +407,29 @@ func TestMkdirAllSurvivesPowerCuts(t *testing.T) {
 		}
 	}
 }
+
+// TestProbe: a file system on which tests run does what is needed, and nothing is left.
+func TestProbe(t *testing.T) {
+	dir := t.TempDir()
+	p, err := Probe(dir)
+	if err != nil || p.Kind == "" || p.Sync <= 0 {
+		t.Errorf("%+v, %v", p, err)
+	}
+	if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+	if _, err := Probe(filepath.Join(dir, "none")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("where nothing is: %v", err)
+	}
+	// What each part calls a failure: here they meet what is there already.
+	for op, try := range map[string]func(string) error{
+		"synced": func(dir string) error { _, err := trySync(dir); return err }, "mapped": tryMap, "lock": tryLock, "old": tryRename,
+	} {
+		if err := os.Mkdir(filepath.Join(dir, op), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := try(dir); err == nil {
+			t.Errorf("%s is in the way, and nothing fails", op)
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 )
 
 // Stage is a point inside [Replace] between two effects.
@@ -50,6 +51,10 @@ func Replace(fsys FS, name string, content []byte, step func(Stage) error) error
 	}
 	return step(StageDirSynced)
 }
+
+// IsTemp reports whether a file has the name that [Replace] gives to what is not yet in
+// place: a crash can leave one.
+func IsTemp(name string) bool { return strings.HasSuffix(name, tempSuffix) }
 
 func writeTemp(fsys FS, tmp string, content []byte, step func(Stage) error) (err error) {
 	f, err := fsys.Create(tmp)

@@ -16,6 +16,30 @@ func (s badgerStore) View(read func(Reader) error) error {
 	return s.db.View(func(txn *badger.Txn) error { return read(badgerTxn{txn}) })
 }
 
+// List implements [Lister].
+func (s badgerStore) List(prefix []byte, visit func(key, value []byte) error) error {
+	return s.db.View(func(txn *badger.Txn) error {
+		o := badger.DefaultIteratorOptions
+		o.Prefix = prefix
+		at := txn.NewIterator(o)
+		defer at.Close()
+		for at.Rewind(); at.Valid(); at.Next() {
+			used := false
+			err := at.Item().Value(func(value []byte) error {
+				used = true
+				return visit(at.Item().Key(), value)
+			})
+			if err != nil && !used {
+				return fmt.Errorf("%w: %w", ErrDamaged, err)
+			}
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
 func (s badgerStore) Begin() Txn   { return badgerTxn{s.db.NewTransaction(true)} }
 func (s badgerStore) Close() error { return s.db.Close() }
 

@@ -39,6 +39,13 @@ type Reader interface {
 	Read(key []byte, use func(value []byte) error) error
 }
 
+// Lister is a store that can say what it has.
+type Lister interface {
+	// List visits the keys with a prefix, in order, with their values, which visit must
+	// not keep. A value that cannot be read is [ErrDamaged].
+	List(prefix []byte, visit func(key, value []byte) error) error
+}
+
 // Txn is a transaction: everything in it becomes visible with Commit, or nothing.
 // It may keep keys and values until then.
 type Txn interface {

@@ -70,6 +70,7 @@ func TestContract(t *testing.T) {
 			if a, b := value(t, s, "a"), value(t, s, "b"); a != "3" || b != "2" {
 				t.Errorf("a = %q, b = %q", a, b)
 			}
+			list(t, s)
 			txn := s.Begin()
 			must(t, txn.Set([]byte("a"), []byte("4")))
 			if a := value(t, s, "a"); a != "3" {
@@ -87,6 +88,29 @@ func TestContract(t *testing.T) {
 			fill(t, s)
 			must(t, s.Close())
 		})
+	}
+}
+
+// list looks at what a store says it has, if it can say that. It has a and b.
+func list(t *testing.T, s Store) {
+	t.Helper()
+	l, ok := s.(Lister)
+	if !ok {
+		return
+	}
+	for prefix, want := range map[string]string{"": " a=3 b=2", "b": " b=2", "c": ""} {
+		got := ""
+		must(t, l.List([]byte(prefix), func(key, value []byte) error {
+			got += fmt.Sprintf(" %s=%s", key, value)
+			return nil
+		}))
+		if got != want {
+			t.Errorf("with prefix %q there is %q", prefix, got)
+		}
+	}
+	enough := errors.New("enough")
+	if err := l.List(nil, func([]byte, []byte) error { return enough }); !errors.Is(err, enough) {
+		t.Errorf("an error of the caller became %v", err)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 )
 
@@ -160,6 +161,23 @@ func (s *memoryStore) read(key string) ([]byte, error) {
 		return nil, ErrNotFound
 	}
 	return v, nil
+}
+
+// List implements [Lister].
+func (s *memoryStore) List(prefix []byte, visit func(key, value []byte) error) error {
+	for _, key := range s.m.Keys() {
+		if !strings.HasPrefix(key, string(prefix)) {
+			continue
+		}
+		v, err := s.read(key)
+		if err != nil {
+			return err
+		}
+		if err := visit([]byte(key), v); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *memoryStore) Begin() Txn { return &memoryTxn{s: s, set: map[string][]byte{}} }

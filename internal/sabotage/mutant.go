@@ -23,7 +23,20 @@ type mutant struct {
 
 // all returns the tables, one after another.
 func all() []mutant {
-	return slices.Concat(storageMutants, signingMutants, admissionMutants, logMutants, upstreamMutants, transportMutants, replicaMutants, cacheMutants, clientMutants, peerMutants)
+	return slices.Concat(
+		storageMutants,
+		signingMutants,
+		admissionMutants,
+		logMutants,
+		upstreamMutants,
+		transportMutants,
+		replicaMutants,
+		cacheMutants,
+		clientMutants,
+		peerMutants,
+		fenceMutants,
+		federationMutants,
+	)
 }
 
 // mutate returns the file's text with the change.

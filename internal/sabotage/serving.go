@@ -115,6 +115,12 @@ var clientMutants = []mutant{
 		pkg: "proxy", test: "TestUnfilledBodiesGiveWay",
 	},
 	{
+		name: "heads of tiny fields are parsed whole", promise: "G9",
+		file: "proxy/headlines.go",
+		old:  "if h.lines > maxFields+1 {", new: "if h.lines > maxFields<<20 {",
+		pkg: "proxy", test: "TestManyFieldsCostLittle",
+	},
+	{
 		name: "body that was told to leave is used", promise: "G9",
 		file: "proxy/budget.go",
 		old:  "return !s.leaving", new: "return true",

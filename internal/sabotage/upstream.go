@@ -135,6 +135,18 @@ var upstreamMutants = []mutant{
 		pkg: "proxy", test: "TestUnnamedLogs",
 	},
 	{
+		name: "old signature shown again counts as news", promise: "G6",
+		file: "upstream/frozen.go",
+		old:  "-frozenAfter, 0)", new: "-1000*frozenAfter, 0)",
+		pkg: "upstream", test: "TestFrozen",
+	},
+	{
+		name: "time of the checkpoint goes back", promise: "G4",
+		file: "upstream/grow.go",
+		old:  "cp.Timestamp < h.view.Timestamp {", new: "cp.Timestamp < h.view.Timestamp && false {",
+		pkg: "upstream", test: "TestTimesNeverGoBack",
+	},
+	{
 		name: "no evidence kept", promise: "G5",
 		file: "upstream/evidence.go",
 		old:  "if err := durable.Replace(fsys, name, text, nil); err != nil {", new: "if err := error(nil); err != nil {",
@@ -219,13 +231,13 @@ var replicaMutants = []mutant{
 	{
 		name: "stale answers beyond max_stale", promise: "G6",
 		file: "upstream/fresh.go",
-		old:  "r.age() <= r.o.MaxStale {", new: "r.age() <= r.o.MaxStale || true {",
+		old:  "r.staleness() <= r.o.MaxStale {", new: "r.staleness() <= r.o.MaxStale || true {",
 		pkg: "upstream", test: "TestRefuseStale",
 	},
 	{
 		name: "stale answer says nothing", promise: "G6",
 		file: "upstream/fresh.go",
-		old:  "if q == nil && r.age() <= r.o.MaxAge {", new: "if q == nil && r.age() <= r.o.MaxAge*1000 {",
+		old:  "old := r.age() > r.o.MaxAge", new: "old := r.age() > r.o.MaxAge*1000",
 		pkg: "upstream", test: "TestUpstreamDown",
 	},
 	{

@@ -9,20 +9,23 @@ import (
 	"testing"
 )
 
-// testsOf returns the test functions of every package.
+// testsOf returns the tests and fuzz targets of every package.
 func testsOf(t *testing.T) map[string]map[string]bool {
 	t.Helper()
 	all := map[string]map[string]bool{}
-	form := regexp.MustCompile(`(?m)^func (Test\w+)\(`)
+	form := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz)\w+)\(`)
 	files, err := filepath.Glob(filepath.Join(root, "*", "*_test.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	deeper, err := filepath.Glob(filepath.Join(root, "*", "*", "*_test.go"))
-	if err != nil {
-		t.Fatal(err)
+	for _, below := range []string{"*/*/*_test.go", "*/*/*/*_test.go"} {
+		deeper, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(below)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, deeper...)
 	}
-	for _, file := range append(files, deeper...) {
+	for _, file := range files {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

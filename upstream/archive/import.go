@@ -70,19 +70,12 @@ func Import(ctx context.Context, o ImportOptions) (done []upstream.Imported, err
 		if err := o.fits(stages); err != nil {
 			return err
 		}
-		for i, s := range stages {
-			domain := o.domains()[i]
-			copied := int64(0)
-			got, err := s.Commit(ctx, func(n int64) {
-				copied += n
-				o.Progress(Step{domain, "content", copied, o.contentBytes(domain)})
-			})
-			if err != nil {
-				return err
-			}
-			done = append(done, got)
-		}
-		return nil
+		copied := map[string]int64{}
+		done, err = upstream.Commit(ctx, stages, func(domain string, n int64) {
+			copied[domain] += n
+			o.Progress(Step{domain, "content", copied[domain], o.contentBytes(domain)})
+		})
+		return err
 	})
 	return done, err
 }

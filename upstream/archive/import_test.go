@@ -165,6 +165,10 @@ func TestImport(t *testing.T) {
 	if len(done) != 1 || done[0] != want {
 		t.Errorf("imported %+v, want %+v", done, want)
 	}
+	// Nobody may be there to have it from again, so none of it is evicted.
+	if held, err := s.stores["up.example"].Holdings(t.Context()); err != nil || held.Pinned != held.Contents || held.Contents != 3 {
+		t.Errorf("%d of %d contents are pinned: %v", held.Pinned, held.Contents, err)
+	}
 	// What a site holds makes the same archive again: nothing was lost on the way.
 	if !bytes.Equal(s.state(), file) {
 		t.Error("the site's own archive differs")
@@ -199,6 +203,13 @@ func TestImportOfSeveralRegistries(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	half.empty(a.contents["test:a@1.0.0"])
+	// Whichever comes first.
+	other := newSite(t, s.pool, "other.example")
+	other.open("up.example", upstream.Options{OperatorKey: wargtest.Bob().Public().ID(), Offline: true})
+	if _, err := other.try(file); upstream.ClassOf(err) != upstream.ClassPin {
+		t.Errorf("got %v", err)
+	}
+	other.empty(b.contents["test:z@0.1.0"])
 }
 
 func TestImportNeedsAPin(t *testing.T) {
@@ -626,17 +637,10 @@ func TestImportNeedsRoom(t *testing.T) {
 // brittle is a store of which one call that writes fails.
 type brittle struct {
 	*cache.Registry
-	left atomic.Int64 // calls until it fails
+	*chance
 }
 
 var errBroken = errors.New("the disk is broken")
-
-func (b *brittle) step() error {
-	if b.left.Add(-1) == 0 {
-		return errBroken
-	}
-	return nil
-}
 
 func (b *brittle) Extend(ctx context.Context, leaves []warg.Leaf, accept func(warg.Checkpoint) error) error {
 	if err := b.step(); err != nil {
@@ -695,7 +699,7 @@ func TestBrokenStore(t *testing.T) {
 		s := newSite(t, p, "up.example")
 		s.take(first)
 		before := s.state()
-		b := &brittle{Registry: s.stores["up.example"]}
+		b := &brittle{Registry: s.stores["up.example"], chance: &chance{act: func(string) error { return errBroken }}}
 		b.left.Store(int64(fails))
 		options := upstream.Options{
 			Domain: "up.example", Store: b, OperatorKey: wargtest.Alice().Public().ID(), Offline: true, Now: later,

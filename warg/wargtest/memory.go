@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"time"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/oplog"
@@ -20,6 +21,7 @@ type Options struct {
 	Namespaces []string          // defined in the first operator record
 	Imports    map[string]string // namespace -> domain of the registry whose it is
 	Wasm       bool              // refuse content that does not begin like WebAssembly
+	Begin      time.Time         // a second before the first checkpoint; zero = a fixed time in 2023
 }
 
 // Memory is a registry in memory. Whatever is complete is published at once, each
@@ -68,9 +70,12 @@ func NewMemory(opt Options) *Memory {
 	if opt.Key.IsZero() {
 		opt.Key = Alice()
 	}
+	if opt.Begin.IsZero() {
+		opt.Begin = time.Unix(1_700_000_000, 0)
+	}
 	m := &Memory{
 		opt:       opt,
-		seconds:   1_700_000_000,
+		seconds:   uint64(opt.Begin.Unix()),
 		opTime:    warg.Timestamp{Seconds: startSeconds},
 		logs:      map[warg.LogID]*memoryLog{},
 		submitted: map[warg.RecordID]*submission{},
