@@ -27,14 +27,17 @@ type auditVerifyCmd struct {
 	siteFlags
 	jsonFlag
 	Noted []string `placeholder:"LINE:SHA256" sep:"none" help:"A line that was noted elsewhere, as the server's log says it; may be given several times."`
+	Keys  []string `name:"operator-key" placeholder:"KEYID" help:"A key that may have signed the log, besides the one in use; may be given several times."`
 }
 
 func (auditVerifyCmd) Help() string {
 	return `Reads audit.log and the full files before it, also while a server writes them: every
 line must follow the one before, every published record must have its line, up to the
-registry's last checkpoint. Who can write the files could make up a whole log; the
-server's own log says number and hash of the last line at every start and stop and
-once a day (the audit log stands), and --noted looks for such a line.
+registry's last checkpoint. Once a day the operator's key signs for all lines so far:
+the signatures are verified, and must be of the key in use, or of one that is named.
+Who has that key and can write the files could make up a whole log; the server's own
+log says number and hash of the last line at every start and stop and once a day (the
+audit log stands), and --noted looks for such a line.
 
 Example:
 
@@ -63,7 +66,11 @@ func (c auditVerifyCmd) Run(p *process) error {
 	if err != nil {
 		return err
 	}
-	report, findings, err := audit.Verify(audit.VerifyOptions{Path: auditPath(conf), Known: marks})
+	keys, err := p.auditKeys(conf, c.Keys)
+	if err != nil {
+		return err
+	}
+	report, findings, err := audit.Verify(audit.VerifyOptions{Path: auditPath(conf), Known: marks, Keys: keys})
 	if errors.Is(err, fs.ErrNotExist) {
 		return exitf(exitConfig, "there is no audit log in %s; a server writes one from its first start on", conf.Data)
 	}
@@ -93,6 +100,11 @@ func (v auditVerified) show(w io.Writer) {
 	if v.Covers() {
 		fmt.Fprintf(w, "published\trecords %d to %d of %d\n", v.From, int64(v.To)-1, max(v.Length, v.To))
 	}
+	if v.Signed > 0 {
+		fmt.Fprintf(w, "signed\tlines 1 to %d of %d, at %s by %s\n", v.Signed, v.Last, v.SignedAt.Format(time.RFC3339), v.SignedBy)
+	} else {
+		fmt.Fprintf(w, "signed\tnothing\n")
+	}
 	if v.Torn > 0 {
 		fmt.Fprintf(w, "unfinished\t%d bytes at the end, which the next start cuts off\n", v.Torn)
 	}
@@ -115,16 +127,41 @@ func parseMarks(texts []string) (marks []audit.Mark, err error) {
 	return marks, nil
 }
 
+// auditKeys returns the keys that may have signed the audit log: those that are named, the
+// one that is configured, and the one that signed the last checkpoint.
+func (p *process) auditKeys(conf *config.Config, named []string) (keys []warg.KeyID, err error) {
+	for _, text := range named {
+		id, err := parseKeyID(text)
+		if err != nil {
+			return nil, exitf(exitUsage, "--operator-key: %w", err)
+		}
+		keys = append(keys, id)
+	}
+	if key, err := p.readPrivateKey(conf.KeyFile()); err == nil { // who verifies need not be able to
+		keys = append(keys, key.Public().ID())
+	}
+	a, err := readAnchor(conf)
+	if a.KeyID != "" {
+		keys = append(keys, a.KeyID)
+	}
+	return keys, err
+}
+
 // anchoredLength returns the length of our own registry by its anchor, 0 where that
 // cannot be read: whether it is sound is not the question here.
 func anchoredLength(conf *config.Config) (uint64, error) {
+	a, err := readAnchor(conf)
+	return a.Length(), err
+}
+
+func readAnchor(conf *config.Config) (anchor.Anchor, error) {
 	file := cmp.Or(conf.Authority.AnchorFile, filepath.Join(conf.Data, authorityDir, "anchor"))
 	a, err := anchor.NewFile(durable.OS{}, file, "").Load()
-	switch {
-	case errors.Is(err, fs.ErrPermission):
-		return 0, err
-	case err != nil:
-		return 0, nil
+	if errors.Is(err, fs.ErrPermission) {
+		return anchor.Anchor{}, err
 	}
-	return a.Length(), nil
+	if err != nil {
+		return anchor.Anchor{}, nil
+	}
+	return a, nil
 }

@@ -81,6 +81,25 @@ func TestAuditOfASite(t *testing.T) {
 	if said.Length == 0 || said.To != said.Length || said.From != 0 || said.Events[audit.Published] != said.Length || len(said.Findings) != 0 {
 		t.Errorf("verified: %+v", said)
 	}
+	// The server signed after its first lines; the key may be named as well, or be another.
+	key := said.SignedBy
+	if said.Signed == 0 || said.Signed >= said.Last || said.Events[audit.Signed] == 0 {
+		t.Errorf("signed: %+v", said.Report)
+	}
+	if err := os.Rename(u.path("entrepot-data/operator.key"), u.path("kept.key")); err != nil {
+		t.Fatal(err)
+	}
+	u.ok(t, "audit", "verify", "--operator-key", string(stand.ID()))
+	if err := os.Rename(u.path("entrepot-data/authority/anchor"), u.path("kept.anchor")); err != nil {
+		t.Fatal(err)
+	}
+	if r := u.run(t, "audit", "verify", "--operator-key", string(stand.ID())); r.code != exitVerification || !strings.Contains(r.stderr, string(key)) {
+		t.Errorf("signed by a key that is not known: %+v", r)
+	}
+	u.ok(t, "audit", "verify", "--operator-key", string(key))
+	if r := u.run(t, "audit", "verify", "--operator-key", "none"); r.code != exitUsage {
+		t.Errorf("no key id: %+v", r)
+	}
 	noted := regexp.MustCompile(`the audit log stands" line=(\d+) digest=sha256:([0-9a-f]{64})`).FindAllStringSubmatch(s.log.String(), -1)
 	if len(noted) != 2 {
 		t.Fatalf("the server says %d times where its audit log stands", len(noted))
@@ -151,7 +170,7 @@ func TestAuditVerifyFinds(t *testing.T) {
 	}
 	lines := strings.SplitAfter(was, "\n")
 	for name, c := range map[string]struct{ text, says string }{
-		"a changed line": {strings.Replace(was, `"event":"published"`, `"event":"purchased"`, 1), "audit.log:2: its check does not match"},
+		"a changed line": {strings.Replace(was, `"event":"published"`, `"event":"purchased"`, 1), "audit.log:3: its check does not match"},
 		"a lost line":    {strings.Join(lines[1:], ""), "audit.log:1: it does not follow line 0"},
 		"another hand":   {was + "{}\n", fmt.Sprintf("audit.log:%d: it is not a line of the log", len(lines))},
 	} {

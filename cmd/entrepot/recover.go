@@ -9,6 +9,7 @@ import (
 	"strings"
 
 	"github.com/entrepot/entrepot/authority"
+	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/warg"
 )
 
@@ -129,5 +130,6 @@ func (p *process) rescue(ctx context.Context, flags siteFlags, do func(*site) er
 	if s.key, err = p.readPrivateKey(conf.KeyFile()); err != nil {
 		return asConfig(fmt.Errorf("reading the operator's key, without which nothing can be recovered: %w", err))
 	}
+	s.audit.SignWith(audit.Signer{Domain: conf.Authority.Domain, Key: s.key})
 	return do(s)
 }

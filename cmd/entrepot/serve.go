@@ -128,7 +128,10 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.space.Run(watching, p.now)
-	go s.health.watch(watching, func() { tell(notifyAlive) })
+	go s.health.watch(watching, func() {
+		tell(notifyAlive)
+		_ = s.audit.Daily() // an error ends the server by itself, or is only a lack of space
+	})
 
 	select {
 	case <-ctx.Done():
@@ -242,6 +245,7 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 		if s.key, err = p.operatorKey(conf, o); err != nil {
 			return nil, err
 		}
+		s.audit.SignWith(audit.Signer{Domain: conf.Authority.Domain, Key: s.key})
 		if err := s.openAuthority(ctx, o); err != nil {
 			return nil, err
 		}

@@ -18,7 +18,12 @@
 // a file with any other damage is set aside as it stands, and the log goes on in a new
 // one, which says so.
 //
-// Who can write to the files can make up a log of his own from any line on. The number
+// The first line that a server writes, and then one a day, is followed by a line of kind
+// [Signed]: the operator's key signs number and hash of the line before it, and so all
+// lines up to there.
+//
+// Who can write to the files can make up a log of his own from any line on, as far as he
+// need not sign, and cut off its end. The number
 // and hash of the last line are therefore said in the server's own log at every start
 // and stop and once a day, to be kept elsewhere; [Verify] finds them again. Of what is
 // published the log is complete: the numbers of the registry's records have no gap, and

@@ -24,6 +24,7 @@ const (
 	Damaged   Kind = "damaged"   // a file was not what was written, and was set aside
 	Gap       Kind = "gap"       // records were published, and their lines are lost
 	Rewound   Kind = "rewound"   // the registry was restored to a length below what is covered
+	Signed    Kind = "signed"    // the operator's key signs for all lines before this one
 
 	// About the server.
 	Started Kind = "started"
@@ -51,7 +52,7 @@ const (
 // Kinds returns all kinds of events.
 func Kinds() []Kind {
 	return []Kind{
-		Begun, Continued, Repaired, Damaged, Gap, Rewound, Started, Stopped,
+		Begun, Continued, Repaired, Damaged, Gap, Rewound, Signed, Started, Stopped,
 		Published, Rejected, Cut, Fenced, Unfenced, Adopted, Asked, Done, Failed, FirstKey, Refused, Quarantined,
 	}
 }
@@ -92,6 +93,9 @@ type Event struct {
 	Evidence string `json:"evidence,omitempty"`
 	Reason   string `json:"reason,omitempty"` // why, in words for people
 
+	PublicKey string `json:"public_key,omitempty"` // that the signature is to be verified with
+	Signature string `json:"signature,omitempty"`
+
 	Version   string `json:"version,omitempty"`
 	File      string `json:"file,omitempty"`
 	Line      uint64 `json:"line,omitempty"` // of the file
@@ -112,7 +116,7 @@ const (
 func (e Event) bounded() Event {
 	for _, s := range []*string{
 		&e.Domain, &e.Upstream, &e.Namespace, &e.Package, &e.Record, &e.Key, &e.Entries, &e.Call, &e.About,
-		&e.Class, &e.Doing, &e.Fence, &e.Evidence, &e.Reason, &e.Version, &e.File,
+		&e.Class, &e.Doing, &e.Fence, &e.Evidence, &e.Reason, &e.Version, &e.File, &e.PublicKey, &e.Signature,
 	} {
 		*s = strings.ToValidUTF8(*s, "\uFFFD")
 		if len(*s) > maxText {
@@ -138,13 +142,16 @@ type place struct {
 
 // appendLine appends the next line, with its line feed, and moves the place behind it.
 func (p *place) appendLine(dst []byte, at time.Time, e Event) ([]byte, error) {
-	text, err := line{Prev: p.hash.Hex(), N: p.n + 1, Time: at.UTC().Format(time.RFC3339Nano), Event: e.bounded()}.text()
+	text, err := line{Prev: p.hash.Hex(), N: p.n + 1, Time: stamp(at), Event: e.bounded()}.text()
 	if err != nil {
 		return dst, fmt.Errorf("encoding an event: %w", err)
 	}
 	p.n, p.hash = p.n+1, warg.Sum(text)
 	return append(append(dst, text...), '\n'), nil
 }
+
+// stamp is how a time stands in a line.
+func stamp(at time.Time) string { return at.UTC().Format(time.RFC3339Nano) }
 
 // text returns the line without its line feed.
 func (l line) text() ([]byte, error) {

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"path/filepath"
+	"strings"
 	"sync"
 	"time"
 
@@ -46,6 +47,9 @@ type Log struct {
 	synced  uint64  // how often
 	day     string  // of the last head that was said
 	err     error   // final
+	signer  Signer  // zero = nobody signs
+	signed  string  // day of the last signature
+	last    Kind    // of the last line
 
 	numbers []uint64 // of full files
 	torn    int64    // bytes behind the good lines, to be cut
@@ -136,13 +140,19 @@ func (l *Log) resume(name string, anywhere bool) (end, error) {
 	if p, ok := beginning(f); anywhere && ok {
 		l.place = p
 	}
-	var telling []byte // the last line that says what is covered
+	var telling, signed []byte // the last line that says what is covered, and the last that is signed
 	e, err := l.place.scan(f, func(_ uint64, text []byte) error {
-		if covers(kindOf(text)) {
+		if l.last = kindOf(text); covers(l.last) {
 			telling = append(telling[:0], text...)
+		}
+		if l.last == Signed {
+			signed = append(signed[:0], text...)
 		}
 		return nil
 	})
+	if last, bad := parseLine(signed); bad == nil {
+		l.signed, _, _ = strings.Cut(last.Time, "T")
+	}
 	if last, bad := parseLine(telling); bad == nil {
 		l.cover(last.Event)
 	}
@@ -248,10 +258,18 @@ func (l *Log) write(fresh bool) error {
 	}
 	var text []byte
 	var err error
+	last, signed := l.last, l.signed
 	for _, e := range append(due, l.backlog...) {
 		if text, err = next.appendLine(text, e.at, e.Event); err != nil {
 			return err
 		}
+		last = e.Kind
+	}
+	if l.mustSign(now) {
+		if text, err = next.appendLine(text, now, l.signer.signedLine(next, now)); err != nil {
+			return err
+		}
+		last, signed = Signed, dayOf(now)
 	}
 	if _, err := l.file.WriteAt(text, l.size); err != nil {
 		if durable.IsNoSpace(err) {
@@ -275,6 +293,7 @@ func (l *Log) write(fresh bool) error {
 		l.cover(e.Event)
 	}
 	l.place, l.size, l.due, l.backlog = next, l.size+int64(len(text)), nil, nil
+	l.last, l.signed = last, signed
 	return nil
 }
 
@@ -336,7 +355,7 @@ func (l *Log) Close() error {
 
 // sayHead says where the log stands, at its first line and once a day.
 func (l *Log) sayHead() {
-	if day := l.o.Now().UTC().Format(time.DateOnly); day != l.day {
+	if day := dayOf(l.o.Now()); day != l.day {
 		l.day = day
 		l.head()
 	}

@@ -13,9 +13,10 @@ import (
 
 // VerifyOptions say which log to verify.
 type VerifyOptions struct {
-	Path  string     // of the newest file
-	FS    durable.FS // nil = the real one
-	Known []Mark     // what was noted elsewhere
+	Path  string       // of the newest file
+	FS    durable.FS   // nil = the real one
+	Known []Mark       // what was noted elsewhere
+	Keys  []warg.KeyID // that may sign where the log stands; none: any may
 }
 
 // Mark is a line that was noted elsewhere, as the server says it in its own log.
@@ -41,15 +42,20 @@ func (f Finding) Error() string {
 
 // Report says what a log consists of.
 type Report struct {
-	Files  int             `json:"files"`
-	Lines  uint64          `json:"lines"`
-	Last   uint64          `json:"last"`   // number of the last line
-	Head   string          `json:"head"`   // its SHA-256, sha256:hex
-	Since  time.Time       `json:"since"`  // of the first line
-	Until  time.Time       `json:"until"`  // of the last line
-	From   uint64          `json:"from"`   // the first record of the registry's log that is covered
-	To     uint64          `json:"to"`     // one more than the last
-	Torn   int64           `json:"torn"`   // bytes of an unfinished write at the end
+	Files int       `json:"files"`
+	Lines uint64    `json:"lines"`
+	Last  uint64    `json:"last"`  // number of the last line
+	Head  string    `json:"head"`  // its SHA-256, sha256:hex
+	Since time.Time `json:"since"` // of the first line
+	Until time.Time `json:"until"` // of the last line
+	From  uint64    `json:"from"`  // the first record of the registry's log that is covered
+	To    uint64    `json:"to"`    // one more than the last
+	Torn  int64     `json:"torn"`  // bytes of an unfinished write at the end
+
+	Signed   uint64     `json:"signed"`            // lines up to this one are signed for, 0 = none
+	SignedAt time.Time  `json:"signedAt,omitzero"` // when
+	SignedBy warg.KeyID `json:"signedBy,omitempty"`
+
 	Events map[Kind]uint64 `json:"events"` // lines of each kind
 
 	begun bool
@@ -183,6 +189,27 @@ func (v *verifier) line(file string, number uint64, text []byte) {
 	v.report.Lines++
 	v.report.Events[l.Kind]++
 	v.coverage(file, number, l.Event)
+	if l.Kind == Signed {
+		v.signature(file, number, l, at)
+	}
+}
+
+// signature verifies a line that signs for those before it.
+func (v *verifier) signature(file string, number uint64, l line, at time.Time) {
+	prev, err := warg.ParseDigest("sha256:" + l.Prev)
+	if err != nil {
+		v.find(file, number, "%v", err)
+		return
+	}
+	by, err := l.signature(place{l.N - 1, prev})
+	switch {
+	case err != nil:
+		v.find(file, number, "the signature for the lines before it does not hold: %v", err)
+	case len(v.o.Keys) > 0 && !slices.Contains(v.o.Keys, by):
+		v.find(file, number, "the lines before it are signed by key %s, which is none of this registry's that is known here", by)
+	default:
+		v.report.Signed, v.report.SignedAt, v.report.SignedBy = l.N-1, at, by
+	}
 }
 
 // coverage compares the numbers of published records with what came before.

@@ -15,4 +15,22 @@ var fenceMutants = []mutant{
 		old:  "case contradicts:", new: "case contradicts && false:",
 		pkg: "authority", test: "TestIndexBehindAFence",
 	},
+	{
+		name: "signature of the audit log not verified", promise: "G17",
+		file: "internal/audit/sign.go",
+		old:  "return key.ID(), key.VerifyAuditHead(l.statement(before, l.Time), sig)", new: "_ = sig\n\treturn key.ID(), nil",
+		pkg: "internal/audit", test: "TestForgedSignatures",
+	},
+	{
+		name: "audit log signed by anybody", promise: "G17",
+		file: "internal/audit/verify.go",
+		old:  "case len(v.o.Keys) > 0 && !slices.Contains(v.o.Keys, by):", new: "case len(v.o.Keys) < 0:",
+		pkg: "internal/audit", test: "TestDailyHeadIsSigned",
+	},
+	{
+		name: "end of a day left unsigned", promise: "G17",
+		file: "internal/audit/sign.go",
+		old:  "|| l.last == Signed ||", new: "|| l.last != \"\" ||",
+		pkg: "internal/audit", test: "TestDailyHeadIsSigned",
+	},
 }
