@@ -138,12 +138,23 @@ func TestJoinedReaders(t *testing.T) {
 		})
 		together(func() error { _, err := w.fetch("test:a"); return err })
 		together(func() error { _, err := w.replica.Stat(t.Context(), warg.Sum(content)); return err })
-		s := w.replica.Stats()
-		for h := range holdings {
-			if s.Joined[h] != 4 || s.Misses[h] != 5 {
-				t.Errorf("%s: %d of 5 joined, %d missed", h, s.Joined[h], s.Misses[h])
+		check := func(when string, checkpoints uint64) {
+			t.Helper()
+			s := w.replica.Stats()
+			for h := range holdings {
+				n := uint64(1)
+				if h == HoldingCheckpoint {
+					n = checkpoints
+				}
+				if s.Joined[h] != 4*n || s.Misses[h] != 5*n {
+					t.Errorf("%s, %s: %d of %d joined, %d missed", when, h, s.Joined[h], 5*n, s.Misses[h])
+				}
 			}
 		}
+		check("for the first time", 1)
+		w.clock.advance(2 * DefaultMaxAge)
+		together(func() error { _, err := w.replica.Checkpoint(t.Context()); return err })
+		check("when it is too old", 2)
 	})
 }
 

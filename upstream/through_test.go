@@ -214,7 +214,8 @@ func TestAbsenceIsForgotten(t *testing.T) {
 	if _, err := y.replica.Stat(t.Context(), warg.Sum(content)); !errors.Is(err, &warg.Error{Kind: warg.KindContentNotFound}) {
 		t.Fatalf("before: %v", err)
 	}
-	if err := y.replica.UploadTo(t.Context(), y.book.find(t, status.Uploads[warg.Sum(content)]), bytes.NewReader(content)); err != nil {
+	// It reaches upstream without us, so that we do not have it from the upload.
+	if err := y.up.Upload(t.Context(), req.LogID, status.RecordID, warg.Sum(content), bytes.NewReader(content)); err != nil {
 		t.Fatal(err)
 	}
 	if status, err := y.replica.Record(t.Context(), req.LogID, status.RecordID); err != nil || status.State != warg.StatePublished {
@@ -222,6 +223,27 @@ func TestAbsenceIsForgotten(t *testing.T) {
 	}
 	if _, err := y.replica.Stat(t.Context(), warg.Sum(content)); err != nil {
 		t.Errorf("after: %v", err)
+	}
+}
+
+// TestRejectedReadsTheNewHead: whose record was rejected built on a head that is not the
+// head any more, and would do so again if the next read were as old.
+func TestRejectedReadsTheNewHead(t *testing.T) {
+	y := newRelay(t)
+	if err := y.replica.Refresh(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	publishTo(t, y.up, map[string]*wargtest.Package{}, "test:faster", "1.0.0")
+	req := begin("test:slower", nil)
+	id := req.Record.PackageRecordID()
+	rejected := api.AppendRecordStatus(nil, req.LogID, warg.RecordStatus{RecordID: id, State: warg.StateRejected, Reason: "it does not follow the head"})
+	y.http.setAttack(jsonAnswer(api.OpRecord, http.StatusOK, api.ContentTypeJSON, string(rejected)))
+	status, err := y.replica.Record(t.Context(), req.LogID, id)
+	if err != nil || status.State != warg.StateRejected {
+		t.Fatalf("%+v, %v", status, err)
+	}
+	if view, err := y.replica.Checkpoint(t.Context()); err != nil || view.Checkpoint.LogLength != 2 {
+		t.Errorf("the next read: %+v, %v", view.Checkpoint, err)
 	}
 }
 

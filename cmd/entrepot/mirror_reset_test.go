@@ -125,6 +125,8 @@ func TestMirrorResetOfRunningServer(t *testing.T) {
 			t.Errorf("the server's log lacks %s", word)
 		}
 	}
+	wantLines(t, front, "quarantined up.example equivocation",
+		"asked mirror reset up.example: they told us", "done mirror reset up.example: they told us")
 	if r := front.run(t, "mirror", "sync", "up.example"); r.code == exitOK || !strings.Contains(r.stderr, "test:two") {
 		t.Errorf("the package of which both histories say something else: %+v", r)
 	}

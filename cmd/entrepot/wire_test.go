@@ -18,11 +18,10 @@ type wire struct {
 	*httptest.Server
 	to *url.URL
 
-	mu    sync.Mutex
-	seen  []*http.Request // without bodies
-	open  int             // requests that are being answered
-	most  int             // the most there were of them
-	pause chan struct{}   // if set, answers wait until it is closed
+	refuse func(*http.Request) bool // says 503 instead; set while nothing is sent
+
+	mu   sync.Mutex
+	seen []*http.Request // without bodies
 }
 
 // newWire puts a wire before a server.
@@ -43,17 +42,10 @@ func newWire(t *testing.T, to string, start func(*httptest.Server)) *wire {
 func (w *wire) ServeHTTP(rw http.ResponseWriter, r *http.Request) {
 	w.mu.Lock()
 	w.seen = append(w.seen, r.Clone(r.Context()))
-	w.open++
-	w.most = max(w.most, w.open)
-	pause := w.pause
 	w.mu.Unlock()
-	defer func() {
-		w.mu.Lock()
-		defer w.mu.Unlock()
-		w.open--
-	}()
-	if pause != nil {
-		<-pause
+	if w.refuse != nil && w.refuse(r) {
+		http.Error(rw, "not now", http.StatusServiceUnavailable)
+		return
 	}
 	(&httputil.ReverseProxy{Rewrite: func(p *httputil.ProxyRequest) {
 		p.Out.URL.Scheme, p.Out.URL.Host, p.Out.Host = w.to.Scheme, w.to.Host, w.to.Host

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/pkglog"
@@ -307,5 +309,72 @@ func TestPins(t *testing.T) {
 	p.check("no plan")
 	if p.err = errors.New("disk"); !errors.Is(fill(ranged, 0), p.err) {
 		t.Error("an error of pinning is lost")
+	}
+}
+
+// slowly is a replica of which everything takes a second, and that notes how much is
+// under way.
+type slowly struct {
+	*replica
+	open, most int // of fetches of one stage; under mu
+}
+
+func (s *slowly) busy() func() {
+	s.mu.Lock()
+	s.open++
+	s.most = max(s.most, s.open)
+	s.mu.Unlock()
+	time.Sleep(time.Second)
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.open--
+	}
+}
+
+func (s *slowly) Logs(ctx context.Context, req warg.LogsRequest) (warg.LogsPage, error) {
+	defer s.busy()()
+	return s.replica.Logs(ctx, req)
+}
+
+func (s *slowly) Stat(ctx context.Context, d warg.Digest) (warg.ContentInfo, error) {
+	defer s.busy()()
+	return s.replica.Stat(ctx, d)
+}
+
+// Contents, and batches of logs, are fetched several at a time, and no more than so many.
+func TestSeveralAtATime(t *testing.T) {
+	for _, test := range []struct {
+		name           string
+		logs, contents int
+	}{
+		{"contents", 1, 3*atATime + 1},
+		{"logs", atATime*logsBatch + 1, 1},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &slowly{replica: newReplica()}
+				for i := range test.logs {
+					p := wargtest.NewPackage(fmt.Sprintf("test:p%d", i))
+					entries := []pkglog.Entry{wargtest.Init(wargtest.Alice())}
+					for v := range test.contents {
+						c := wargtest.Component(fmt.Sprint(v))
+						content[warg.Sum(c)] = c
+						entries = append(entries, wargtest.Release(fmt.Sprintf("%d.%d.0", i, v), c))
+					}
+					release(t, s.Memory, p, entries...)
+				}
+				began := time.Now()
+				if _, err := Sync(t.Context(), s, Plan{Everything: true}, 0, func(Step) {}); err != nil {
+					t.Fatal(err)
+				}
+				rounds := func(n int) int { return (n + atATime - 1) / atATime } // of a second each
+				batches := (test.logs + logsBatch - 1) / logsBatch
+				want := time.Duration(rounds(batches)+rounds(test.contents)) * time.Second
+				if took := time.Since(began); s.most != atATime || took != want {
+					t.Errorf("%d at a time, %s; want %d and %s", s.most, took, atATime, want)
+				}
+			})
+		})
 	}
 }
