@@ -188,6 +188,9 @@ func TestRepair(t *testing.T) {
 			}
 			classes(t, u.run(t, "fsck", "--repair", "--json", "--data", data), c.left)
 			for _, name := range changed(before, snapshot(t, data)) {
+				if strings.HasPrefix(name, "audit.log") {
+					continue // that somebody repaired is recorded
+				}
 				if !slices.ContainsFunc(c.change, func(p string) bool { return strings.HasPrefix(name, p) }) {
 					t.Errorf("the repair changed %s", name)
 				}
