@@ -59,8 +59,8 @@ type Refusal struct {
 	Evidence []byte // the content of an evidence file, if the class proves misbehaviour
 }
 
-// Error describes the refusal.
-func (r *Refusal) Error() string { return r.Err.Error() }
+// Error describes the refusal, in plain text whatever upstream sent.
+func (r *Refusal) Error() string { return printable(r.Err.Error()) }
 
 // Unwrap returns the cause.
 func (r *Refusal) Unwrap() error { return r.Err }

@@ -118,6 +118,7 @@ func (c *Client) errorAnswer(resp *http.Response, family api.Family, cancel cont
 		b.Close()
 	}
 	e := api.ParseError(family, resp.StatusCode, c.hush(body))
+	e.Message, e.ID = printable(e.Message), printable(e.ID)
 	pause := retryAfter(resp.Header, time.Now())
 	if pause <= 0 {
 		return e

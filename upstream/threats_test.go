@@ -81,7 +81,7 @@ func threats() []threat {
 		{"U-17", "credentials", nil, []string{"upstream.TestClientCredentials", "upstream.TestCredentialsStayAtTheirOrigin", "cmd/entrepot.TestTokenStaysHere"}},
 		{"U-18", "encoded bodies", nil, []string{"upstream.TestClientRefusesAnswers/gzip", "upstream.TestClientRefusesAnswers/brotli", "upstream.TestClientContent/encoded"}},
 		{"U-19", "framing", nil, []string{"upstream.TestClientFraming"}},
-		{"U-20", "hostile names", []string{"name of another package"}, []string{"warg.TestVectorName", "upstream.TestReplicaNameOf"}},
+		{"U-20", "hostile names", []string{"name of another package"}, []string{"warg.TestVectorName", "warg.TestNameGrammar", "upstream.TestHostileNamesAreRefused", "upstream.TestReplicaNameOf"}},
 		{"U-21", "what is taken back", nil, []string{"upstream.TestTakenBack"}},
 		{"U-22", "down and flapping", nil, []string{"upstream.TestUpstreamDown", "upstream.TestStaleIfError", "upstream.TestRetryAfterIsKept", "upstream.TestBrokenContentHost", "upstream.TestNoRetryStorm", "upstream.TestFlappingUpstreamHasABudget", "upstream.TestTimeoutIsToldApart"}},
 		{"U-23", "lies about absence", []string{
