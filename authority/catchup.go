@@ -174,9 +174,15 @@ func (r *replayer) commit() error {
 // replayOperators replays the operator log. Its records were verified when they
 // were signed for, and are verified again: there are few.
 func (a *Authority) replayOperators() error {
-	l, ok, err := a.index.Log(warg.OperatorLogID, a.index.Head().Length)
-	if err != nil || !ok {
+	length := a.index.Head().Length
+	l, ok, err := a.index.Log(warg.OperatorLogID, length)
+	switch {
+	case err != nil:
 		return err
+	case !ok && length > 0:
+		return fmt.Errorf("%w: it has lost the operator log, which comes first", index.ErrCorrupt)
+	case !ok:
+		return nil
 	}
 	places, err := a.index.Places(warg.OperatorLogID, 0, l.Count)
 	if err != nil {

@@ -117,10 +117,26 @@ func (a *Authority) writable() error {
 	if a.failed() {
 		return unavailable("this registry is stopping")
 	}
-	if !a.space.Enough(now) || a.o.Audit.Behind() {
+	if !a.space.Enough(now) || !a.room(admissionRoom) || a.o.Audit.Behind() {
 		return &warg.Error{Kind: warg.KindNoSpace, Message: "no space left on this registry", RetryAfter: retryAfter}
 	}
 	return nil
+}
+
+// roomForBatch reports whether a batch would meet the end of no disk: a lack of space in
+// the middle of one is final.
+func (a *Authority) roomForBatch() bool { return a.room(batchRoom) }
+
+// room reports whether there is room for so many bytes, and for what the index needs.
+func (a *Authority) room(bytes uint64) bool {
+	if !a.space.Room(bytes) {
+		return false
+	}
+	err := a.index.Room()
+	if err != nil {
+		a.o.Log.Debug("no room for a batch", "error", err)
+	}
+	return err == nil
 }
 
 // readable returns the view that readers see, or an error if they must not.

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/dgraph-io/badger/v4"
+	"github.com/dgraph-io/badger/v4/options"
 
 	"github.com/entrepot/entrepot/warg"
 	"github.com/entrepot/entrepot/warg/wargtest"
@@ -14,7 +15,8 @@ import (
 // editIndex changes the database of a registry that is closed.
 func editIndex(t *testing.T, dir string, edit func(txn *badger.Txn) error) {
 	t.Helper()
-	db, err := badger.Open(badger.DefaultOptions(filepath.Join(dir, "authority", indexDir)).WithLogger(nil).WithValueThreshold(1 << 20))
+	db, err := badger.Open(badger.DefaultOptions(filepath.Join(dir, "authority", indexDir)).WithLogger(nil).
+		WithValueThreshold(1 << 20).WithCompression(options.None))
 	must(t, err)
 	must(t, db.Update(edit))
 	must(t, db.Close())

@@ -278,12 +278,16 @@ func (a *Authority) openRest(ctx context.Context) error {
 	if a.checkStart(); a.fence.Load() != nil {
 		return nil
 	}
+	if !a.roomForBatch() {
+		a.o.Log.Warn("nothing is written: the disk is full")
+		return nil // what is on its way waits for room
+	}
 	return a.finishOpening()
 }
 
 // finishOpening does what only a registry may do that is not fenced: it sequences the
 // journal's tail, begins the operator log, and checks and extends that as configured.
-// Where a fence delays it, the sequencer does it once that has opened.
+// Where a fence or a full disk delays it, the sequencer does it once that has passed.
 func (a *Authority) finishOpening() error {
 	if a.finished {
 		return nil

@@ -98,6 +98,12 @@ const (
 	batchRecords = 1024    // records of one batch, and so of one crash's tail
 	batchBytes   = 4 << 20 // content bytes of one batch
 
+	// batchRoom is what a batch may take of the disk beside the index, in bytes: the
+	// journal grows ahead of what is written, all else by less. Submissions are taken in
+	// while there is more, so that what was taken in finds its room.
+	batchRoom     = 5 << 20
+	admissionRoom = 2 * batchRoom
+
 	// pendingMax is the size at which a segment of submissions is full, in bytes. A
 	// start reads the newest and looks up what became of each entry, and publishers
 	// wait while a full one is reduced to its rejections.

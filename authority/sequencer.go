@@ -132,14 +132,17 @@ func (a *Authority) turn() (time.Duration, error) {
 	if behind, err := a.auditBehind(); behind || err != nil {
 		return fenceCheck, err
 	}
+	if !a.roomForBatch() {
+		return fenceCheck, nil
+	}
 	if err := a.finishOpening(); err != nil {
 		return 0, err
 	}
 	if err := a.sequenceAll(); err != nil {
 		return 0, err
 	}
-	if a.fence.Load() != nil {
-		return fenceCheck, nil // it was raised meanwhile
+	if a.fence.Load() != nil || !a.roomForBatch() {
+		return fenceCheck, nil // since a moment ago
 	}
 	next, err := a.expire(a.o.Now())
 	if err != nil {
@@ -152,7 +155,7 @@ func (a *Authority) turn() (time.Duration, error) {
 // sequenceAll takes whatever is complete, batch by batch, until nothing is or a fence is
 // raised: under load there is always another batch.
 func (a *Authority) sequenceAll() error {
-	for !a.stopping() && !a.mustStop() {
+	for !a.stopping() && !a.mustStop() && a.roomForBatch() {
 		jobs := a.takeJobs()
 		submissions := a.pool.take(batchRecords - len(jobs))
 		if len(jobs)+len(submissions) == 0 {

@@ -11,10 +11,9 @@ import (
 	"sync"
 	"time"
 
-	"github.com/dgraph-io/badger/v4"
-
 	"github.com/entrepot/entrepot/internal/cas"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/kv"
 )
 
 // Options say where a cache is and how large it may grow.
@@ -35,7 +34,7 @@ const (
 // Cache is an open cache. One process at a time may have it open.
 type Cache struct {
 	o       Options
-	db      *badger.DB
+	db      database
 	files   *cas.Store
 	budget  *budget
 	hot     *cas.Hot
@@ -99,33 +98,36 @@ func (o Options) withDefaults() Options {
 }
 
 // openDatabase opens the database, or a new one in its place.
-func openDatabase(o Options) (*badger.DB, error) {
+func openDatabase(o Options) (none database, err error) {
 	dir, counter := filepath.Join(o.Dir, databaseDir), filepath.Join(o.Dir, openingFile)
 	const patience = 2
 	attempts := readCounter(counter)
 	if attempts >= patience {
 		o.Log.Warn("cache database could not be opened before; making a new one", "dir", dir)
 		if err := os.RemoveAll(dir); err != nil {
-			return nil, fmt.Errorf("deleting cache database: %w", err)
+			return none, fmt.Errorf("deleting cache database: %w", err)
 		}
 	}
 	if err := os.WriteFile(counter, strconv.AppendInt(nil, int64(attempts+1), 10), durable.FilePerm); err != nil {
-		return nil, fmt.Errorf("preparing cache database: %w", err)
+		return none, fmt.Errorf("preparing cache database: %w", err)
 	}
-	db, err := badger.Open(databaseOptions(dir, o.Log))
-	if err != nil {
+	db, err := kv.OpenDisk(databaseOptions(dir, o.Log))
+	switch {
+	case err != nil && kv.AboutMachine(err):
+		return none, fmt.Errorf("opening cache database: %w", err)
+	case err != nil:
 		o.Log.Warn("cache database is damaged; making a new one", "dir", dir, "error", err)
 		if err := os.RemoveAll(dir); err != nil {
-			return nil, fmt.Errorf("deleting cache database: %w", err)
+			return none, fmt.Errorf("deleting cache database: %w", err)
 		}
-		if db, err = badger.Open(databaseOptions(dir, o.Log)); err != nil {
-			return nil, fmt.Errorf("opening cache database: %w", err)
+		if db, err = kv.OpenDisk(databaseOptions(dir, o.Log)); err != nil {
+			return none, fmt.Errorf("opening cache database: %w", err)
 		}
 	}
 	if err := os.Remove(counter); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return nil, errors.Join(fmt.Errorf("preparing cache database: %w", err), db.Close())
+		return none, errors.Join(fmt.Errorf("preparing cache database: %w", err), db.Close())
 	}
-	return db, nil
+	return database{db}, nil
 }
 
 func readCounter(name string) int {

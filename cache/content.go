@@ -161,7 +161,11 @@ func (c *Cache) putInline(d warg.Digest, b []byte, limit int64) error {
 		return wrongDigest(got, d)
 	}
 	key := blobKey(d)
-	if err := c.db.Update(func(txn *badger.Txn) error { return txn.Set(key, tree.Seal(key, b)) }); err != nil {
+	err := c.db.reserve(len(b))
+	if err == nil {
+		err = c.db.Update(func(txn *badger.Txn) error { return txn.Set(key, tree.Seal(key, b)) })
+	}
+	if err != nil {
 		return fmt.Errorf("storing content: %w", err)
 	}
 	c.hot.Add(d, &cas.Small{Bytes: b})

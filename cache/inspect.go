@@ -14,6 +14,7 @@ import (
 
 	"github.com/dgraph-io/badger/v4"
 
+	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/internal/tree"
 )
 
@@ -74,7 +75,10 @@ func (i *Inspection) database(ctx context.Context, dir string) error {
 	if _, err := os.Stat(dir); errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
-	db, err := badger.Open(databaseOptions(dir, slog.New(slog.DiscardHandler)))
+	db, err := kv.OpenDisk(databaseOptions(dir, slog.New(slog.DiscardHandler)))
+	if err != nil && kv.AboutMachine(err) {
+		return err
+	}
 	if err != nil {
 		i.Damaged = append(i.Damaged, Damaged{dir, err.Error()})
 		return nil

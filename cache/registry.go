@@ -9,7 +9,6 @@ import (
 	"github.com/dgraph-io/badger/v4"
 	lru "github.com/hashicorp/golang-lru/v2"
 
-	"github.com/entrepot/entrepot/internal/kv"
 	"github.com/entrepot/entrepot/internal/tree"
 	"github.com/entrepot/entrepot/warg"
 )
@@ -25,7 +24,7 @@ type Registry struct {
 
 // numbered is a registry's number, and what lives under it.
 type numbered struct {
-	db     *badger.DB
+	db     database
 	number uint32
 	prefix []byte
 	tree   *tree.Tree
@@ -95,7 +94,7 @@ func (c *Cache) numberOf(domain string) (number uint32, ok bool, err error) {
 // use begins to work with what is under a number.
 func (r *Registry) use(number uint32) error {
 	n := &numbered{db: r.c.db, number: number, prefix: prefixOf(number)}
-	t, err := tree.Open(kv.Badger(r.c.db), append(prefixOf(number), kindTree), tree.Options{CacheBytes: r.c.o.TreeCache})
+	t, err := tree.Open(r.c.db.Store(), append(prefixOf(number), kindTree), tree.Options{CacheBytes: r.c.o.TreeCache})
 	if err != nil {
 		return fmt.Errorf("opening trees of upstream `%s`: %w", r.domain, err)
 	}

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync/atomic"
-	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -40,7 +39,6 @@ func badgerOptions(dir string, log badger.Logger) badger.Options {
 		WithDetectConflicts(false). // there is one writer
 		WithNumVersionsToKeep(1).   //
 		WithCompression(options.None).
-		WithChecksumVerificationMode(options.OnTableAndBlockRead).
 		WithVerifyValueChecksum(true).
 		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(valueLog).
@@ -100,25 +98,16 @@ func (b badgerDir) open(with func(badger.Options) badger.Options) (kv.Store, err
 		return nil, fmt.Errorf("opening index: %w", err)
 	}
 	l := &badgerLog{log: b.log}
-	db, err := badger.Open(with(badgerOptions(b.dir, l)))
+	db, err := kv.OpenDisk(with(badgerOptions(b.dir, l)))
 	switch {
-	case err != nil && aboutMachine(err):
-		return nil, fmt.Errorf("opening index: %w", err)
-	case err != nil:
+	case errors.Is(err, kv.ErrDamaged):
 		return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
+	case err != nil:
+		return nil, fmt.Errorf("opening index: %w", err)
 	case l.errs.Load() > 0:
 		return nil, errors.Join(ErrCorrupt, db.Close())
 	}
-	return kv.Badger(db), nil
-}
-
-func aboutMachine(err error) bool {
-	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
-		if errors.Is(err, e) {
-			return true
-		}
-	}
-	return false
+	return db.Store(), nil
 }
 
 // SetAside implements [Database]: one damaged database is kept for whoever wants to

@@ -23,6 +23,8 @@
 // merely behind.
 //
 // Badger's own goroutines can panic on damaged files, which nothing here can
-// recover. The file "index.opening" beside the directory counts openings that did
-// not end; at two the directory is moved aside and the index begun anew.
+// recover. So all tables are verified before Badger sees them (see kv.OpenDisk), and
+// in case that is not enough the file "index.opening" beside the directory counts
+// openings that did not end; at two the directory is moved aside and the index begun
+// anew.
 package index

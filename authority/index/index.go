@@ -144,6 +144,9 @@ func (x *Index) replace(o Options, database func() (kv.Store, error)) error {
 // does not notice.
 func (x *Index) Distrust() error { return openings{x.o.FS, x.o.Counter}.write(maxOpenings) }
 
+// Room returns an error if the disk may not hold another batch.
+func (x *Index) Room() error { return x.db.Room() }
+
 // Close closes the database. What was committed is written out.
 func (x *Index) Close() error { return x.db.Close() }
 

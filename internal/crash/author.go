@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -29,7 +30,8 @@ type author struct {
 	rng      *rand.Rand
 	name     warg.PackageName
 	key      warg.PrivateKey
-	registry string // that the records are for, if it is behind the server
+	registry string        // that the records are for, if it is behind the server
+	patience time.Duration // how long a record may be on its way; 0 = publishWithin
 
 	prev    *warg.AnyHash
 	last    time.Time
@@ -148,6 +150,18 @@ func module(rng *rand.Rand) []byte {
 	}
 }
 
+// waitingError says that a record was accepted, and is neither published nor rejected.
+type waitingError struct {
+	id     warg.RecordID
+	name   warg.PackageName
+	state  warg.State
+	within time.Duration
+}
+
+func (e *waitingError) Error() string {
+	return fmt.Sprintf("record %s of %s is %v after %v", e.id, e.name, e.state, e.within)
+}
+
 const (
 	publishWithin = 30 * time.Second
 	pollFirst     = time.Millisecond
@@ -167,7 +181,8 @@ func (a *author) submit(ctx context.Context, url string, s *submission) (index u
 			return 0, err
 		}
 	}
-	deadline, wait := time.Now().Add(publishWithin), pollFirst
+	within := cmp.Or(a.patience, publishWithin)
+	deadline, wait := time.Now().Add(within), pollFirst
 	for {
 		switch status.State {
 		case warg.StatePublished:
@@ -180,7 +195,7 @@ func (a *author) submit(ctx context.Context, url string, s *submission) (index u
 			}
 		}
 		if time.Now().After(deadline) {
-			return 0, fmt.Errorf("record %s of %s is %v after %v", id, a.name, status.State, publishWithin)
+			return 0, &waitingError{id, a.name, status.State, within}
 		}
 		if err := pause(ctx, wait); err != nil {
 			return 0, err

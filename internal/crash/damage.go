@@ -13,11 +13,22 @@ import (
 // pageLen is what a disk loses at a time.
 const pageLen = 4096
 
+// hurt is what was damaged.
+type hurt struct {
+	what    string
+	derived bool // everything that was damaged can be made again
+}
+
+// isDerived reports whether a file can be made again from others.
+func isDerived(name string) bool {
+	return strings.HasPrefix(name, "authority/index/") || strings.HasPrefix(name, "cache/")
+}
+
 // damage damages one file of the site and says how.
-func (f *flipSite) damage(rng *rand.Rand) (string, error) {
+func (f *flipSite) damage(rng *rand.Rand) (hurt, error) {
 	all, err := files(f.data)
 	if err != nil {
-		return "", err
+		return hurt{}, err
 	}
 	all = slices.DeleteFunc(all, func(name string) bool {
 		return strings.HasPrefix(name, "run/") || strings.HasSuffix(name, "LOCK")
@@ -29,17 +40,19 @@ func (f *flipSite) damage(rng *rand.Rand) (string, error) {
 	switch kind {
 	case "swap":
 		other := pick(rng, all)
-		return fmt.Sprintf("%s exchanged with %s", name, other), exchange(path, filepath.Join(f.data, other))
+		h := hurt{fmt.Sprintf("%s exchanged with %s", name, other), isDerived(name) && isDerived(other)}
+		return h, exchange(path, filepath.Join(f.data, other))
 	case "delete":
-		return name + " deleted", os.Remove(path)
+		return hurt{name + " deleted", isDerived(name)}, os.Remove(path)
 	case "stale":
 		stale := filepath.Join(f.dir, "stale", name)
 		if _, err := os.Stat(stale); err != nil {
-			return name + " deleted, it is new", os.Remove(path)
+			return hurt{name + " deleted, it is new", isDerived(name)}, os.Remove(path)
 		}
-		return name + " replaced by an older one", copyFile(stale, path)
+		return hurt{name + " replaced by an older one", isDerived(name)}, copyFile(stale, path)
 	}
-	return change(rng, name, path, kind)
+	what, err := change(rng, name, path, kind)
+	return hurt{what, isDerived(name)}, err
 }
 
 // pick picks a folder first: most files are content, and all folders matter alike.

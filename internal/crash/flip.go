@@ -21,7 +21,6 @@ import (
 
 const (
 	flipRecords = 40 // of each registry
-	flipStarts  = 3  // after which a server must be there, or say why not
 )
 
 func runFlip(ctx context.Context, s *suite) error {
@@ -205,43 +204,37 @@ func (f *flipSite) flip(ctx context.Context, n int) error {
 		return fmt.Errorf("damaging: %w", err)
 	}
 	config := []string{"home.toml", "offline.toml"}[rng.IntN(2)]
-	word, v, err := f.judge(ctx, n, config)
+	word, v, err := f.judge(ctx, n, config, d.derived)
 	if err != nil || v.Bad() {
-		return fmt.Errorf("%s, %s, %s: %w %v; log: %s.log", d, from, config, err, v.Reasons, f.data)
+		return fmt.Errorf("%s, %s, %s: %w %v; log: %s.log", d.what, from, config, err, v.Reasons, f.data)
 	}
 	f.s.point(word, v)
 	return nil
 }
 
-// judge starts a server on a damaged folder, reads, publishes and reads.
-func (f *flipSite) judge(ctx context.Context, n int, config string) (word string, v observer.Verdict, err error) {
-	for range flipStarts {
-		s, err := f.launch(config).start()
-		if err != nil {
-			return "", v, err
-		}
-		word, v, err = f.visit(ctx, n, s, v)
-		if s.running() {
-			s.kill()
-			return word, v, err
-		}
-		s.kill()
-		if err != nil && !errors.Is(err, errEnded) || v.Bad() {
-			return word, v, err
-		}
-		if !s.panicked() {
-			return "refused", v, s.refusal()
-		}
-		// The database panics on some damage in goroutines of its own. The second start
-		// makes the index anew.
-		f.s.mu.Lock()
-		f.s.counts["panics of the database"]++
-		f.s.mu.Unlock()
-		if !strings.Contains(s.said(), "badger") {
-			return "", v, fmt.Errorf("the server panicked:\n%s", s.tail())
-		}
+// judge starts a server on a damaged folder, reads, publishes and reads. No damage
+// whatever may end it by a panic, and what can be made again must not keep it from
+// anything.
+func (f *flipSite) judge(ctx context.Context, n int, config string, derived bool) (word string, v observer.Verdict, err error) {
+	s, err := f.launch(config).start()
+	if err != nil {
+		return "", v, err
 	}
-	return "", v, errors.New("the server panics at every start")
+	word, v, err = f.visit(ctx, n, s, v)
+	running := s.running()
+	s.kill()
+	switch {
+	case !running && s.panicked():
+		return "", v, fmt.Errorf("the server panicked:\n%s", s.tail())
+	case err != nil && !errors.Is(err, errEnded), v.Bad():
+		return word, v, err
+	case !running:
+		word, err = "refused", s.refusal()
+	}
+	if derived && (word == "refused" || word == "read only") {
+		err = fmt.Errorf("%s, though what is damaged can be made again:\n%s", word, s.tail())
+	}
+	return word, v, err
 }
 
 // refusal judges how a server ended that did not want to go on.

@@ -8,7 +8,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,14 +21,15 @@ import (
 // disk, and goes on by itself once there is space.
 
 const (
-	fullSize    = 192 << 20 // bytes of a disk
-	fullInodes  = 400       // files that fit where those run out first
-	fullLeft    = 3         // per cent that are left where a little is: the server wants five
-	fullRecords = 6
-	fullTries   = 25                      // records that are tried on a full disk
-	noticeAfter = 1100 * time.Millisecond // a server looks at its disk every second
-	freeWithin  = 30 * time.Second        // for a server to notice that there is space
-	fillBlock   = 1 << 20
+	fullSize     = 192 << 20 // bytes of a disk
+	fullInodes   = 400       // files that fit where those run out first
+	fullLeft     = 3         // per cent that are left where a little is: the server wants five
+	fullRecords  = 6
+	fullTries    = 25                      // records that are tried on a full disk
+	fullPatience = 2 * time.Second         // for a record that was accepted before
+	noticeAfter  = 1100 * time.Millisecond // a server looks at its disk every second
+	freeWithin   = 30 * time.Second        // for a server to notice that there is space
+	fillBlock    = 1 << 20
 )
 
 // fullDisk is a disk that can be filled.
@@ -218,10 +218,16 @@ func (f *filling) tryFull(ctx context.Context) error {
 	if !f.server.running() {
 		return nil
 	}
-	refused := 0
+	refused, waits := 0, 0
+	f.author.patience = fullPatience
+	defer func() { f.author.patience = 0 }()
 	for range fullTries {
 		err := f.author.publish(ctx, f.server.url)
 		var status *statusError
+		if errors.As(err, new(*waitingError)) {
+			waits++ // it was accepted when the disk became full, and is not lost
+			break
+		}
 		switch {
 		case err == nil:
 		case errors.As(err, &status) && (status.code == http.StatusInsufficientStorage || status.code == http.StatusServiceUnavailable):
@@ -234,44 +240,37 @@ func (f *filling) tryFull(ctx context.Context) error {
 	}
 	f.s.mu.Lock()
 	f.s.counts["refused with 507"] += refused
+	f.s.counts["waits for space"] += waits
 	f.s.mu.Unlock()
 	return f.review(ctx)
 }
 
-// ended judges how a server ended on a full disk: by the status of an error of a disk,
-// or by a fault. Files of the index are written through memory, and where such a write
-// finds no space the kernel ends the process. Either is counted: better is not to end.
+// ended judges how a server ended whose disk became full while it wrote: by the status of
+// an error of a disk, which is counted; better is not to end. It may never be a fault:
+// the databases write through memory, and what they write has room.
 func (f *filling) ended() error {
-	if f.d.low {
-		return errors.New("ended where there was space")
-	}
 	const ioError = 74
-	word := "ends with 74"
-	switch {
-	case f.server.status() == ioError && !f.server.panicked():
-	case strings.Contains(f.server.said(), "SIGBUS"), strings.Contains(f.server.said(), "unexpected fault address"):
-		word = "faults of the index"
-	default:
-		return fmt.Errorf("ended on a full disk with status %d", f.server.status())
+	switch status := f.server.status(); {
+	case f.d.low:
+		return errors.New("ended where there was space")
+	case status != ioError || f.server.panicked():
+		return fmt.Errorf("ended on a full disk with status %d", status)
 	}
 	f.s.mu.Lock()
 	defer f.s.mu.Unlock()
-	f.s.counts[word]++
+	f.s.counts["ends with 74"]++
 	return nil
 }
 
-// restart kills the server and starts it on the full disk.
+// restart kills the server and starts it on the full disk: it must come up, and serve.
 func (f *filling) restart(ctx context.Context) error {
 	f.server.kill()
 	var err error
 	if f.server, err = f.launch.start(); err != nil {
 		return err
 	}
-	switch err := f.begin(ctx); {
-	case errors.Is(err, errEnded):
-		return f.ended()
-	case err != nil:
-		return err
+	if err := f.begin(ctx); err != nil {
+		return fmt.Errorf("starting on the full disk: %w", err)
 	}
 	return f.review(ctx)
 }
@@ -286,13 +285,14 @@ func (f *filling) free(ctx context.Context) error {
 			return err
 		}
 	}
+	f.author.patience = fullPatience
+	defer func() { f.author.patience = 0 }()
 	for deadline := time.Now().Add(freeWithin); ; {
 		err := f.author.publish(ctx, f.server.url)
 		if err == nil || time.Now().After(deadline) {
 			return err
 		}
-		var status *statusError
-		if !errors.As(err, &status) {
+		if !errors.As(err, new(*statusError)) && !errors.As(err, new(*waitingError)) {
 			return err
 		}
 		if err := pause(ctx, 100*time.Millisecond); err != nil {

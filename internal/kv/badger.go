@@ -7,10 +7,14 @@ import (
 	"github.com/dgraph-io/badger/v4"
 )
 
-// Badger returns a store over an open database, which it closes.
-func Badger(db *badger.DB) Store { return badgerStore{db} }
+// Badger returns a store over an open database, which it closes. What is written there
+// is not compared with the room on the disk; see [Disk.Store].
+func Badger(db *badger.DB) Store { return badgerStore{db, nil} }
 
-type badgerStore struct{ db *badger.DB }
+type badgerStore struct {
+	db   *badger.DB
+	room *room // nil = as much as there may be
+}
 
 func (s badgerStore) View(read func(Reader) error) error {
 	return s.db.View(func(txn *badger.Txn) error { return read(badgerTxn{txn}) })
@@ -40,8 +44,12 @@ func (s badgerStore) List(prefix []byte, visit func(key, value []byte) error) er
 	})
 }
 
-func (s badgerStore) Begin() Txn   { return badgerTxn{s.db.NewTransaction(true)} }
-func (s badgerStore) Close() error { return s.db.Close() }
+func (s badgerStore) Begin() Txn {
+	return &badgerWrite{badgerTxn: badgerTxn{s.db.NewTransaction(true)}, room: s.room}
+}
+
+func (s badgerStore) Room() error  { return s.room.batch() }
+func (s badgerStore) Close() error { return (&Disk{s.db, s.room}).Close() }
 
 // badgerTxn is one pointer wide, so that no call allocates for the interface.
 type badgerTxn struct{ txn *badger.Txn }
@@ -67,13 +75,28 @@ func (t badgerTxn) Read(key []byte, use func(value []byte) error) error {
 	return err
 }
 
-func (t badgerTxn) Set(key, value []byte) error {
+// badgerWrite is a transaction that writes.
+type badgerWrite struct {
+	badgerTxn
+	room *room
+	size int64 // of what was set, in bytes
+}
+
+func (t *badgerWrite) Set(key, value []byte) error {
 	err := t.txn.Set(key, value)
 	if errors.Is(err, badger.ErrTxnTooBig) {
 		return ErrTooLarge
 	}
+	t.size += int64(len(key)+len(value)) + entryRoom
 	return err
 }
 
-func (t badgerTxn) Commit() error { return t.txn.Commit() }
-func (t badgerTxn) Discard()      { t.txn.Discard() }
+func (t *badgerWrite) Commit() error {
+	if err := t.room.reserve(t.size + entryRoom); err != nil { // it ends with an entry
+		t.txn.Discard()
+		return err
+	}
+	return t.txn.Commit()
+}
+
+func (t *badgerWrite) Discard() { t.txn.Discard() }

@@ -194,6 +194,9 @@ func (b *Behind) turn() {
 // Discard implements [Txn].
 func (t *behindTxn) Discard() { t.pairs = nil }
 
+// Room implements [Store].
+func (b *Behind) Room() error { return b.below.Room() }
+
 // Close implements [Store]: it writes what is left and closes the store below.
 func (b *Behind) Close() error {
 	b.mu.Lock()

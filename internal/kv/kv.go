@@ -28,6 +28,9 @@ type Store interface {
 	View(read func(Reader) error) error
 	// Begin begins a transaction that writes.
 	Begin() Txn
+	// Room returns an error, syscall.ENOSPC as a rule, if the disk may not hold another
+	// batch. A commit fails without effect rather than begin what there is no room for.
+	Room() error
 	// Close writes out what was committed.
 	Close() error
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 )
 
 // Memory is a database in memory. The zero Memory is empty and ready. What it keeps
@@ -30,6 +31,8 @@ type Quirks struct {
 	// FailCommit makes a commit fail; applied says whether what it wrote is there all
 	// the same, also after the next start.
 	FailCommit func() (fail, applied bool)
+	// NoRoom makes the disk full.
+	NoRoom func() bool
 }
 
 // errCommit is what a commit returns that [Quirks] made fail.
@@ -135,6 +138,16 @@ func (m *Memory) value(key string) ([]byte, bool) {
 type memoryStore struct {
 	m    *Memory
 	life int
+}
+
+// Room implements [Store].
+func (s *memoryStore) Room() error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if full := s.m.quirks.NoRoom; full != nil && full() {
+		return syscall.ENOSPC
+	}
+	return nil
 }
 
 // View implements [Store]. The state is consistent because one goroutine writes,

@@ -77,7 +77,7 @@ var admissionMutants = []mutant{
 	{
 		name: "writing goes on with a full disk", promise: "G11",
 		file: "authority/fence.go",
-		old:  "if !a.space.Enough(now) || a.o.Audit.Behind() {", new: "if (!a.space.Enough(now) && false) || a.o.Audit.Behind() {",
+		old:  "if !a.space.Enough(now) || !a.room(admissionRoom) || a.o.Audit.Behind() {", new: "if (!a.space.Enough(now) && false) || !a.room(admissionRoom) || a.o.Audit.Behind() {",
 		pkg: "authority", test: "TestNoSpace",
 	},
 	{
@@ -89,7 +89,7 @@ var admissionMutants = []mutant{
 	{
 		name: "ballast given up lets records in", promise: "G11",
 		file: "internal/space/watch.go",
-		old:  "space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space)", new: "space.Free < Mark(space.Total, w.o.Mark)",
+		old:  "space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space)", new: "space.Free+0*held < Mark(space.Total, w.o.Mark)",
 		pkg: "internal/space", test: "TestFullDisk",
 	},
 	{

@@ -112,6 +112,24 @@ var storageMutants = []mutant{
 		pkg: "authority/journal", test: "TestPowerCutAtEveryCall",
 	},
 	{
+		name: "tables of the database not verified", promise: "G12",
+		file: "internal/kv/open.go",
+		old:  "size, err := VerifyTables(o.Dir)\n\tif err != nil {", new: "size, err := VerifyTables(o.Dir)\n\tif err != nil && false {",
+		pkg: "internal/kv", test: "TestOpeningDamage",
+	},
+	{
+		name: "checksum of a table's block not compared", promise: "G12",
+		file: "internal/kv/verify.go",
+		old:  "if err := compare(data, sum); err != nil {", new: "if err := compare(data, sum); err != nil && false {",
+		pkg: "internal/kv", test: "TestEveryFlipOfATable",
+	},
+	{
+		name: "database written where there is no room", promise: "G11",
+		file: "internal/kv/badger.go",
+		old:  "if err := t.room.reserve(t.size + entryRoom); err != nil {", new: "if err := t.room.reserve(t.size + entryRoom); err != nil && false {",
+		pkg: "internal/kv", test: "TestWritesGoWhereThereIsRoom",
+	},
+	{
 		name: "frame's checksum not compared", promise: "G12",
 		file: "authority/segment/format.go",
 		old:  "return crc32.Update(crc32.Checksum(place[:], castagnoli()), castagnoli(), payload)", new: "return crc32.Checksum(place[:], castagnoli()) + uint32(0*len(payload))",

@@ -75,6 +75,14 @@ func (w *Watch) Enough(now time.Time) bool {
 	return !w.low
 }
 
+// Room reports whether there is room for so many bytes just now.
+func (w *Watch) Room(bytes uint64) bool {
+	return !slices.ContainsFunc(w.o.Dirs, func(dir string) bool {
+		left, ok := w.ask(dir)
+		return ok && left.Free < bytes
+	})
+}
+
 // Low returns the last answer.
 func (w *Watch) Low() bool {
 	w.mu.Lock()
