@@ -33,7 +33,9 @@ func threats() []threat {
 			"fork at the same length", "fork at the same length, other map root alone", "fork that is longer", "fork from the first record on",
 			"fork at a shorter length", "other map root at a shorter length that was accepted", "other map root at a shorter length that was never accepted",
 		}, []string{"upstream.TestForksAtEveryLength", "upstream.TestEveryByteOfAProof", "upstream/monitor.TestCrimes"}},
-		{"U-02", "split view", nil, []string{"upstream/monitor.TestSplitView", "upstream.TestReplicaConforms"}},
+		{"U-02", "split view", nil, []string{
+			"upstream/monitor.TestSplitView", "upstream.TestReplicaConforms", "cmd/entrepot.TestSplitView", "cmd/entrepot.TestSplitViewWithinAnInterval",
+		}},
 		{"U-03", "rollback", []string{"replay of an old checkpoint", "replay of an old signature of the same length", "rewind signed later"},
 			[]string{"upstream.TestReplaysInRandomOrder", "upstream.TestHeadIsDurableBeforeItIsServed", "upstream.TestRestartKeepsHead"}},
 		{"U-04", "inconsistent growth", []string{

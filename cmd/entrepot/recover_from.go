@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -19,37 +21,25 @@ import (
 	"github.com/entrepot/entrepot/warg"
 )
 
-// recoverDir holds what a recovery has fetched so far, until it is taken over.
+// recoverDir holds what a recovery has fetched so far, by peer, until it is taken over.
 const recoverDir = "recover"
 
 // fetch takes over what a peer holds. It is fetched into a replica of our own registry,
-// by the code that replicates others: a peer is believed no more than any upstream.
+// by the code that replicates others: a peer is believed no more than any upstream. What
+// was fetched from one that is not believed is dropped, so that neither it nor another
+// is judged by that the next time; the evidence stays.
 func (c recoverCmd) fetch(ctx context.Context, p *process, s *site, word *authority.Word) error {
-	peer, err := s.openBackup(ctx, c.From)
-	if err != nil {
-		return err
-	}
-	show := p.newStages()
-	fetched := func(step mirror.Step) {
-		show.step(proxy.MirrorProgress{Domain: c.From, Stage: step.Stage, Done: step.Done, Total: step.Total})
-	}
-	_, err = mirror.Sync(ctx, peer.r, mirror.Plan{Everything: true}, 0, fetched)
-	show.done()
-	if err != nil {
-		return errors.Join(fmt.Errorf("fetching what %s holds of registry `%s`: %w", c.From, s.conf.Authority.Domain, err), peer.close())
-	}
-	h := &authority.Healing{Word: word, Progress: func(done, total uint64) {
-		fetched(mirror.Step{Stage: "taking over", Done: int64(done), Total: int64(total)})
-	}}
-	err = authority.Heal(ctx, s.authorityOptions(), peer, h)
-	show.done()
-	err = errors.Join(err, peer.close())
+	name := sha256.Sum256([]byte(c.From))
+	dir := filepath.Join(s.conf.Data, recoverDir, hex.EncodeToString(name[:8]))
+	h, err := c.takeOver(ctx, p, s, dir, word)
 	var need *authority.NeedWordError
-	if errors.As(err, &need) {
+	switch {
+	case errors.As(err, &need):
 		return c.askForWord(p, need)
-	}
-	if err != nil {
-		return notRecovered(err)
+	case exitCode(err) == exitVerification:
+		return errors.Join(err, os.RemoveAll(dir))
+	case err != nil:
+		return err
 	}
 	if err := os.RemoveAll(filepath.Join(s.conf.Data, recoverDir)); err != nil {
 		return fmt.Errorf("removing what was fetched and is not needed any more: %w", err)
@@ -64,6 +54,29 @@ func (c recoverCmd) fetch(ctx context.Context, p *process, s *site, word *author
 			fmt.Fprintf(w, "content %s is not there; the same command fetches it from another mirror\n", d)
 		}
 	})
+}
+
+// takeOver fetches everything into a folder, and heals the registry from there.
+func (c recoverCmd) takeOver(ctx context.Context, p *process, s *site, dir string, word *authority.Word) (*authority.Healing, error) {
+	peer, err := s.openBackup(ctx, c.From, dir)
+	if err != nil {
+		return nil, err
+	}
+	show := p.newStages()
+	defer show.done()
+	fetched := func(step mirror.Step) {
+		show.step(proxy.MirrorProgress{Domain: c.From, Stage: step.Stage, Done: step.Done, Total: step.Total})
+	}
+	if _, err := mirror.Sync(ctx, peer.r, mirror.Plan{Everything: true}, 0, fetched); err != nil {
+		return nil, errors.Join(fmt.Errorf("fetching what %s holds of registry `%s`: %w", c.From, s.conf.Authority.Domain, err), peer.close())
+	}
+	h := &authority.Healing{Word: word, Progress: func(done, total uint64) {
+		fetched(mirror.Step{Stage: "taking over", Done: int64(done), Total: int64(total)})
+	}}
+	if err := errors.Join(authority.Heal(ctx, s.authorityOptions(), peer, h), peer.close()); err != nil {
+		return nil, notRecovered(err)
+	}
+	return h, nil
 }
 
 // askForWord says what somebody has to vouch for.
@@ -88,7 +101,7 @@ type peerCopy struct {
 
 var _ authority.PeerLog = (*peerCopy)(nil)
 
-func (s *site) openBackup(ctx context.Context, from string) (*peerCopy, error) {
+func (s *site) openBackup(ctx context.Context, from, dir string) (*peerCopy, error) {
 	remote, err := s.backupOptions(from)
 	if err != nil {
 		return nil, err
@@ -97,7 +110,6 @@ func (s *site) openBackup(ctx context.Context, from string) (*peerCopy, error) {
 	if err != nil {
 		return nil, exitf(exitUsage, "%w", err)
 	}
-	dir := filepath.Join(s.conf.Data, recoverDir)
 	b := &peerCopy{}
 	// Nothing is evicted: what was fetched is wanted once more, at the end.
 	if b.cache, err = cache.Open(cache.Options{Dir: filepath.Join(dir, cacheDir), MaxContent: math.MaxInt64, Now: s.now, Log: s.log}); err != nil {

@@ -111,4 +111,22 @@ var peerMutants = []mutant{
 		old:  "return r.journal.Cut(length)", new: "return nil",
 		pkg: "internal/sim", test: "TestDrills",
 	},
+	{
+		name: "what a peer said wrongly kept for the next recovery", promise: "G11",
+		file: "cmd/entrepot/recover_from.go",
+		old:  "return errors.Join(err, os.RemoveAll(dir))", new: "return err",
+		pkg: "cmd/entrepot", test: "TestRecoverFromMendedPeer",
+	},
+	{
+		name: "what peers said thrown together in a recovery", promise: "G11",
+		file: "cmd/entrepot/recover_from.go",
+		old:  "hex.EncodeToString(name[:8])", new: "hex.EncodeToString(name[:0])",
+		pkg: "cmd/entrepot", test: "TestRecoverFromAnotherPeer",
+	},
+	{
+		name: "recovery from a liar ends like one from who saw too little", promise: "G5",
+		file: "cmd/entrepot/recover.go",
+		old:  "if no.Untrue {", new: "if no.Untrue && false {",
+		pkg: "cmd/entrepot", test: "TestRecoverTellsLies",
+	},
 }

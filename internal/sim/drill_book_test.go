@@ -24,7 +24,7 @@ type book struct {
 type ack struct {
 	name    warg.PackageName
 	index   uint64
-	content warg.Digest
+	content warg.Digest // zero if it was lost, and nobody else had it
 }
 
 func newBook() *book {

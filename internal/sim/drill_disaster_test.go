@@ -21,11 +21,12 @@ const (
 	peerBehind  = "left fenced: the peer is behind an anchor that survived"
 	peerPartial = "left fenced: the peer had seen a head whose records it had not fetched"
 
+	contentGone = "contents lost of records that the peer had, and whose content it had not fetched"
 	interrupted = "recoveries that were interrupted, and done again"
 	lostBeyond  = "checkpoints and acknowledgements lost that no peer had seen"
 )
 
-var outcomes = []string{byItself, byPeer, byWord, peerBehind, peerPartial, interrupted, lostBeyond}
+var outcomes = []string{byItself, byPeer, byWord, peerBehind, peerPartial, contentGone, interrupted, lostBeyond}
 
 // harm is what happened to a disk.
 type harm struct {
@@ -182,7 +183,9 @@ func (d *drill) startAfter(anchored bool) bool {
 // hearAfter has the registry hear its peer, and reports whether that opens it.
 func (d *drill) hearAfter(known warg.CheckpointClaims) bool {
 	before := d.own.Status().Fence
-	ahead := d.seen() > known.LogLength
+	held, _ := d.peer.Held()
+	theirs := held.Unverified()
+	ahead := theirs.LogLength > known.LogLength || theirs.LogLength == known.LogLength && theirs.Timestamp > known.Timestamp
 	d.silence.Store(ahead || before.Kind != authority.FencePeers)
 	d.hear()
 	f := d.own.Status().Fence
@@ -208,9 +211,7 @@ func (d *drill) recover(h harm, newest uint64) string {
 		f.Kill()
 		switch {
 		case err == nil:
-			if len(healed.Lacking) > 0 {
-				d.book.guilty("the peer has not all content: %v", healed.Lacking)
-			}
+			d.without(healed.Lacking)
 			if !anchored && word == nil {
 				d.book.guilty("without an anchor, and nobody's word, %d to %d are taken over", healed.From, healed.To)
 			}
@@ -244,6 +245,24 @@ func (d *drill) recover(h harm, newest uint64) string {
 		default:
 			d.book.guilty("the recovery ends with: %v", err)
 			return peerBehind
+		}
+	}
+}
+
+// without takes down which content the peer had not fetched when it had seen the records
+// that name it. It may lack no other.
+func (d *drill) without(lacking []warg.Digest) {
+	d.tally.add(contentGone, len(lacking))
+	for _, digest := range lacking {
+		for id, a := range d.book.acks {
+			if a.content != digest {
+				continue
+			}
+			if a.index < d.complete {
+				d.book.guilty("the peer has not the content of record %s at %d, although it has everything up to %d", id, a.index, d.complete)
+			}
+			a.content = warg.Digest{}
+			d.book.acks[id] = a
 		}
 	}
 }

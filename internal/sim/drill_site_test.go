@@ -248,6 +248,9 @@ func (d *drill) inspect() {
 		if err != nil || st.State != warg.StatePublished || st.Index != a.index {
 			d.book.guilty("record %s was published at %d; now it is %s at %d (%v)", id, a.index, st.State, st.Index, err)
 		}
+		if a.content.IsZero() {
+			continue
+		}
 		c, err := d.own.Open(ctx, a.content)
 		if err != nil {
 			d.book.guilty("content of %s: %v", a.name, err)
