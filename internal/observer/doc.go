@@ -6,8 +6,9 @@
 // clients were ever told is done, in a file that is synced before it counts.
 // [Observer.Look] asks for the checkpoint, as often as one likes; [Observer.Review]
 // fetches the ledger, computes the roots of every length at which a checkpoint was
-// shown, and looks for everything that was acknowledged. What is found wrong is counted
-// in a [Verdict], in three kinds:
+// shown, looks for everything that was acknowledged, and asks for proofs as a client
+// does: that each checkpoint extends the one shown before it, and that what was published
+// is in both trees. What is found wrong is counted in a [Verdict], in three kinds:
 //
 //	lost     what was acknowledged is not there
 //	forks    two checkpoints that cannot both be true, or time that goes back

@@ -36,6 +36,11 @@ func (e entry) leaf() hash {
 	return sum([]byte{0}, []byte("WARG-LOG-LEAF-V0"), str(text(e.log[:])), str(text(e.record[:])))
 }
 
+// mapLeaf is the leaf of the map while the record is the newest of its log.
+func (e entry) mapLeaf() hash {
+	return sum([]byte{0}, []byte("WARG-MAP-LEAF-V0"), str(text(e.record[:])))
+}
+
 // tree is the Merkle tree of RFC 6962 over a growing list, by its right edge: one root
 // for each perfect subtree, the largest first.
 type tree struct {
@@ -77,16 +82,20 @@ func mapRoot(entries []entry) hash {
 	}
 	places := make([]place, 0, len(newest))
 	for log, record := range newest {
-		leaf := sum([]byte{0}, []byte("WARG-MAP-LEAF-V0"), str(text(record[:])))
-		places = append(places, place{sum(log[:]), leaf})
+		places = append(places, place{sum(log[:]), entry{log, record}.mapLeaf()})
 	}
 	sort.Slice(places, func(i, j int) bool { return bytes.Compare(places[i].path[:], places[j].path[:]) < 0 })
+	return subtree(places, mapDepth, emptySubtrees())
+}
+
+// emptySubtrees returns the root of an empty subtree of each height.
+func emptySubtrees() *[mapDepth + 1]hash {
 	var empty [mapDepth + 1]hash
 	empty[0] = sum([]byte{0})
 	for h := 1; h <= mapDepth; h++ {
 		empty[h] = branch(empty[h-1], empty[h-1])
 	}
-	return subtree(places, mapDepth, &empty)
+	return &empty
 }
 
 // subtree returns the root of the subtree of a height that holds the places, sorted.

@@ -39,6 +39,7 @@ const (
 // Verdict counts what was found wrong.
 type Verdict struct {
 	Lost, Forks, Corrupt int
+	Proven               int      // proofs that hold: of a record in both trees, of one length that extends another
 	Refused              int      // questions that were answered by an error, where that is allowed
 	Reasons              []string // the first few
 	Refusals             []string // the first few
@@ -49,7 +50,7 @@ func (v *Verdict) Bad() bool { return v.Lost+v.Forks+v.Corrupt > 0 }
 
 // Add adds the counts of another verdict.
 func (v *Verdict) Add(w Verdict) {
-	v.Lost, v.Forks, v.Corrupt, v.Refused = v.Lost+w.Lost, v.Forks+w.Forks, v.Corrupt+w.Corrupt, v.Refused+w.Refused
+	v.Lost, v.Forks, v.Corrupt, v.Refused, v.Proven = v.Lost+w.Lost, v.Forks+w.Forks, v.Corrupt+w.Corrupt, v.Refused+w.Refused, v.Proven+w.Proven
 	v.Reasons = append(v.Reasons, w.Reasons...)
 }
 
@@ -97,6 +98,8 @@ type Observer struct {
 	promises  []Promise
 	sent      map[string]Promise // by record
 	reviewed  int                // promises that were there at the last review
+
+	consistentTo uint64 // length to which all that was shown was proven to be one log
 }
 
 // Open opens a book, which is made if there is none, for the registry at base; with a

@@ -82,6 +82,8 @@ func (l *liar) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		answer = l.logs()
 	case r.URL.Path == "/content/sha256-"+warg.Sum(l.content).Hex():
 		answer = slices.Clone(l.content)
+	case strings.HasPrefix(r.URL.Path, "/v1/proof/"):
+		answer = l.proof(r)
 	case strings.HasPrefix(r.URL.Path, "/v1/package/"):
 		answer = fmt.Appendf(nil, `{"recordId":%q,"state":"rejected"}`, r.URL.Path[strings.LastIndex(r.URL.Path, "/")+1:])
 	}
@@ -111,6 +113,64 @@ func (l *liar) logs() []byte {
 		panic(err)
 	}
 	return answer
+}
+
+// proof makes the proof that is asked for with the code of the registry.
+func (l *liar) proof(r *http.Request) []byte {
+	var asked struct {
+		From, To, LogLength uint64
+		Leafs               []uint64
+	}
+	if err := json.NewDecoder(r.Body).Decode(&asked); err != nil {
+		panic(err)
+	}
+	var log vlog.Log
+	var m vmap.Map
+	for i, leaf := range l.leaves[:max(asked.To, asked.LogLength)] {
+		log.Append(vlog.LeafHash(leaf.LogValue()))
+		if uint64(i) < asked.LogLength {
+			m = m.Update([]vmap.Entry{{Key: leaf.MapKey(), Value: leaf.MapValue()}})
+		}
+	}
+	if asked.LogLength == 0 {
+		b, err := vlog.BuildBundle(&log, asked.To, []uint64{asked.From}, nil)
+		return mustEncode(map[string][]byte{"proof": b.Encode()}, err)
+	}
+	keys := make([][]byte, len(asked.Leafs))
+	for i, at := range asked.Leafs {
+		keys[i] = l.leaves[at].MapKey()
+	}
+	inMap, err := m.ProveAll(keys)
+	if err != nil {
+		panic(err)
+	}
+	inLog, err := vlog.BuildBundle(&log, asked.LogLength, nil, asked.Leafs)
+	return mustEncode(map[string][]byte{"log": inLog.Encode(), "map": inMap.Encode()}, err)
+}
+
+// bundle returns the proofs about the log of a length.
+func (l *liar) bundle(t *testing.T, length uint64, consistent, included []uint64) []byte {
+	t.Helper()
+	var log vlog.Log
+	for _, leaf := range l.leaves[:length] {
+		log.Append(vlog.LeafHash(leaf.LogValue()))
+	}
+	b, err := vlog.BuildBundle(&log, length, consistent, included)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b.Encode()
+}
+
+func mustEncode(v any, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(err)
+	}
+	return b
 }
 
 // watched returns an observer that has seen a registry and what it promised.
@@ -166,6 +226,9 @@ func TestHonest(t *testing.T) {
 	l.time++
 	if v := judged(t, reopened(t, book, o.base), false); v.Bad() {
 		t.Fatalf("by its book alone: %+v", v)
+	}
+	if v := judged(t, o, false); v.Proven != 1 { // the second release: at the one length that was seen it is the newest
+		t.Errorf("%d proofs hold", v.Proven)
 	}
 	if o.Length() != 3 || o.Promises() != 10 {
 		t.Errorf("length %d, promises %d", o.Length(), o.Promises())
@@ -255,7 +318,7 @@ func TestMapRoot(t *testing.T) {
 		}
 		return signed(warg.Checkpoint{LogLength: uint64(len(l.leaves)), LogRoot: log.Root(), MapRoot: vmap.Map{}.Root(), Timestamp: l.time})
 	}
-	if v := judged(t, o, false); v.Corrupt != 1 {
+	if v := judged(t, o, false); v.Corrupt == 0 || v.Lost+v.Forks > 0 {
 		t.Errorf("%+v", v)
 	}
 }

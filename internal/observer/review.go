@@ -30,6 +30,7 @@ type review struct {
 	head    Checkpoint
 	entries []entry
 	at      map[string]uint64 // of every record, its place in the ledger
+	until   int               // how many promises there were when this review looked first
 }
 
 // Review looks at everything that a registry ever said and promised. The error says
@@ -49,6 +50,9 @@ func (o *Observer) Review(ctx context.Context, options Options) (Verdict, error)
 		return r.v, err
 	}
 	if err := r.records(ctx); err != nil {
+		return r.v, err
+	}
+	if err := r.proofs(ctx); err != nil {
 		return r.v, err
 	}
 	return r.v, r.promises(ctx)
@@ -201,13 +205,7 @@ func (r *review) record(log string, got record, place uint64) {
 
 // promises looks for what was acknowledged.
 func (r *review) promises(ctx context.Context) error {
-	r.mu.Lock()
-	from := r.reviewed
-	if r.o.All {
-		from = 0
-	}
-	all := r.Observer.promises[from:len(r.Observer.promises):len(r.Observer.promises)]
-	r.mu.Unlock()
+	all := r.toReview()
 	settled := map[string]bool{} // looked for already
 	for _, p := range all {
 		var err error
@@ -233,9 +231,23 @@ func (r *review) promises(ctx context.Context) error {
 		}
 	}
 	r.mu.Lock()
-	r.reviewed = from + len(all)
+	r.reviewed = r.until
 	r.mu.Unlock()
 	return nil
+}
+
+// toReview returns the promises that this review looks at: the same each time.
+func (r *review) toReview() []Promise {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.until == 0 {
+		r.until = len(r.Observer.promises)
+	}
+	from := r.reviewed
+	if r.o.All {
+		from = 0
+	}
+	return r.Observer.promises[from:r.until:r.until]
 }
 
 const (
