@@ -82,7 +82,7 @@ drills:
 ## crash: end the server in every way and judge what is left; POINTS=n for a long run, SEED=n to repeat one
 .PHONY: crash
 crash: bin/crash bin/entrepot-failpoints
-	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),kill flip twice)
+	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),kill flip twice behind)
 
 ## crash-root: what needs root: full disks, power cuts, errors of the kernel
 .PHONY: crash-root

@@ -45,10 +45,11 @@ type kind struct {
 
 // suites returns all suites by name. Their order is that of the run of all.
 func suites() ([]string, map[string]kind) {
-	return []string{"kill", "flip", "twice", "full", "power", "kernel"}, map[string]kind{
+	return []string{"kill", "flip", "twice", "behind", "full", "power", "kernel"}, map[string]kind{
 		"kill":   {points: 120, run: runKill},
 		"flip":   {points: 500, run: runFlip},
 		"twice":  {points: 24, run: runTwice},
+		"behind": {points: 24, run: runBehind},
 		"full":   {points: 12, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runFull},
 		"power":  {points: 60, root: true, tools: []string{"mount", "umount", "mkfs.ext4", "mkfs.btrfs", "strace"}, run: runPower},
 		"kernel": {points: 60, root: true, tools: []string{"strace"}, run: runKernel},
@@ -116,8 +117,8 @@ func (s *suite) all(ctx context.Context, k kind) (err error) {
 	if err == nil && s.verdict.Bad() {
 		err = fmt.Errorf("broken promises:\n\t%s", strings.Join(s.verdict.Reasons, "\n\t"))
 	}
-	if err == nil && (s.done == 0 || s.acks == 0) {
-		err = fmt.Errorf("%d points and %d acknowledgements prove nothing", s.done, s.acks)
+	if err == nil && (s.done == 0 || s.acks == 0 || s.verdict.Proven == 0) {
+		err = fmt.Errorf("%d points, %d acknowledgements and %d proofs show nothing", s.done, s.acks, s.verdict.Proven)
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w\nwhat is left is in %s\nagain: go run ./internal/crash -seed %d -points %d %s", s.name, err, s.dir, s.seed, s.points, s.name)
@@ -160,8 +161,8 @@ func (s *suite) line(last bool) {
 	}
 	slices.Sort(words)
 	took := time.Since(s.began)
-	text := fmt.Sprintf("%s: points %d (%s), acknowledgements %d, lost %d, forks %d, corruption served %d, %.2f s a point, seed %d",
-		s.name, s.done, strings.Join(words, ", "), s.acks, s.verdict.Lost, s.verdict.Forks, s.verdict.Corrupt,
+	text := fmt.Sprintf("%s: points %d (%s), acknowledgements %d, proofs %d, lost %d, forks %d, corruption served %d, %.2f s a point, seed %d",
+		s.name, s.done, strings.Join(words, ", "), s.acks, s.verdict.Proven, s.verdict.Lost, s.verdict.Forks, s.verdict.Corrupt,
 		took.Seconds()/float64(max(1, s.done)), s.seed)
 	switch {
 	case last && person:
