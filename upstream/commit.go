@@ -148,9 +148,10 @@ func (s *Stage) Room() (n int64, err error) {
 //	content → leaves → records and names, of one registry after another
 //	→ lengths and head durable → served, of one registry after another
 //
-// Each head is a file of its own: if writing one fails, or the process ends between two
-// of them, the registries before it are served as they are in the archive and the others
-// as they were. Either is a state that the registry signed.
+// Each head is a file of its own: if writing one fails, or the process ends while they are
+// written, the registries before it are served as they are in the archive and the others
+// as they were; that one, after a restart, perhaps at a checkpoint in between. Each is a
+// state that the registry signed, and all of it is here.
 //
 // Stages come in the order of their domains, so that of two imports one waits for the
 // other. progress is told how many bytes of content of a registry were copied.

@@ -93,7 +93,9 @@ func newPair(t *testing.T) pair {
 	}
 	p := pair{first: full(t, both...)}
 	for i, o := range both {
-		o.release("test:x", "2.0.0", wargtest.Component(fmt.Sprint("more of ", i)))
+		for v := range 2 { // so that it has checkpoints in between
+			o.release("test:x", fmt.Sprintf("2.%d.0", v), wargtest.Component(fmt.Sprint("more of ", i, v)))
+		}
 	}
 	p.second, p.want = since(t, open(t, p.first), both...), full(t, both...)
 	return p
@@ -294,10 +296,10 @@ func importAndDie(dir, at string) string {
 	return fmt.Sprint("writes: ", n-dies.left.Load())
 }
 
-// TestKilledImport kills a process with SIGKILL at writes of an import. What is served
-// afterwards is for each registry the state before or the one after, all of it; nothing
-// is shown before everything of both is stored; and importing again completes it. Writes
-// are taken in turn, more of them with KILLS=all.
+// TestKilledImport kills a process with SIGKILL at writes of an import. Nothing is shown
+// before everything of both registries is stored; what is served afterwards of each is a
+// state that was signed, all of it; and importing again completes it. Not every write is
+// taken, but with KILLS=all.
 func TestKilledImport(t *testing.T) {
 	p := newPair(t)
 	base := t.TempDir()
