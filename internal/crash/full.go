@@ -167,6 +167,7 @@ type filling struct {
 	server *server
 	watch  *observer.Observer
 	author *author
+	full   bool // the disk is
 }
 
 func (f *filling) how() string {
@@ -195,7 +196,7 @@ func (f *filling) publishSome(ctx context.Context) error {
 
 // review demands that everything can be read, also on a full disk.
 func (f *filling) review(ctx context.Context) error {
-	v, err := f.watch.Review(ctx, observer.Options{All: true})
+	v, err := f.watch.Review(ctx, observer.Options{All: true, Full: f.full})
 	f.s.mu.Lock()
 	f.s.verdict.Add(v)
 	f.s.mu.Unlock()
@@ -207,6 +208,7 @@ func (f *filling) review(ctx context.Context) error {
 
 // fillAndTry fills the disk while records come in.
 func (f *filling) fillAndTry(ctx context.Context) error {
+	f.full = true
 	filled := make(chan error, 1)
 	go func() { filled <- f.d.fillUp() }()
 	return errors.Join(f.tryFull(ctx), <-filled, f.d.fillUp(), pause(ctx, noticeAfter), f.tryFull(ctx))
@@ -289,7 +291,11 @@ func (f *filling) free(ctx context.Context) error {
 	defer func() { f.author.patience = 0 }()
 	for deadline := time.Now().Add(freeWithin); ; {
 		err := f.author.publish(ctx, f.server.url)
-		if err == nil || time.Now().After(deadline) {
+		if err == nil {
+			f.full = false
+			return nil
+		}
+		if time.Now().After(deadline) {
 			return err
 		}
 		if !errors.As(err, new(*statusError)) && !errors.As(err, new(*waitingError)) {

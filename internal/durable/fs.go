@@ -51,10 +51,13 @@ func (i Identity) Same(o Identity) bool {
 	return i.Inode == o.Inode && (i.Birth == o.Birth || i.Birth == 0 || o.Birth == 0)
 }
 
-// Space is what a file system has room for, in bytes.
+// Space is what a file system has room for.
 type Space struct {
-	Free  uint64 // for us, without what is reserved for root
-	Total uint64
+	Free  uint64 // bytes for us, without what is reserved for root
+	Total uint64 // bytes
+
+	FreeFiles  uint64 // files, if there is a limit
+	TotalFiles uint64 // files, 0 = there is no limit
 }
 
 // FS is a file system. All names are paths as the operating system takes them.

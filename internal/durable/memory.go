@@ -25,6 +25,7 @@ type Memory struct {
 	clock  int64 // grows with every write, so that times differ
 	free   uint64
 	total  uint64
+	files  uint64 // at most, directories included; 0 = no limit
 }
 
 // node is a file or a directory.
@@ -64,6 +65,13 @@ func (m *Memory) SetFree(bytes uint64) {
 	m.free = bytes
 }
 
+// SetFiles sets how many files and directories there may be; 0 = any number.
+func (m *Memory) SetFiles(n uint64) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.files = n
+}
+
 // SetTotal sets how large it says it is, in bytes.
 func (m *Memory) SetTotal(bytes uint64) {
 	m.mu.Lock()
@@ -78,7 +86,7 @@ func (m *Memory) Crash(keep *rand.Rand) *Memory {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	out := NewMemory()
-	out.inodes, out.clock, out.total = m.inodes, m.clock, m.total
+	out.inodes, out.clock, out.total, out.files = m.inodes, m.clock, m.total, m.files
 	copies := map[*node]*node{}
 	for name, n := range m.names(keep) {
 		if copies[n] == nil {
@@ -230,7 +238,7 @@ func (m *Memory) make(op, name string, dir bool) (*node, error) {
 	if parent := m.seen[filepath.Dir(name)]; parent == nil || !parent.dir {
 		return nil, pathErr(op, name, fs.ErrNotExist)
 	}
-	if m.free == 0 {
+	if m.free == 0 || m.files > 0 && uint64(len(m.seen)) >= m.files {
 		return nil, pathErr(op, name, syscall.ENOSPC)
 	}
 	m.inodes++
@@ -375,7 +383,11 @@ func (m *Memory) Identity(name string) (Identity, error) {
 func (m *Memory) Space(string) (Space, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return Space{Free: m.free, Total: m.total}, nil
+	s := Space{Free: m.free, Total: m.total, TotalFiles: m.files}
+	if n := uint64(len(m.seen)); n < m.files {
+		s.FreeFiles = m.files - n
+	}
+	return s, nil
 }
 
 // Tree returns the content of all files below dir as a process sees them, by path.

@@ -115,7 +115,7 @@ func (OS) Space(name string) (Space, error) {
 		return Space{}, &fs.PathError{Op: "statfs", Path: name, Err: err}
 	}
 	size := uint64(st.Bsize)
-	return Space{Free: st.Bavail * size, Total: st.Blocks * size}, nil
+	return Space{Free: st.Bavail * size, Total: st.Blocks * size, FreeFiles: st.Ffree, TotalFiles: st.Files}, nil
 }
 
 // holderLimit bounds what is read of a holder's description, in bytes.

@@ -129,7 +129,7 @@ func TestOpeningAndTheMachine(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	must(t, os.WriteFile(file, nil, 0o600))
 	for err, want := range map[error]bool{
-		fmt.Errorf("x: %w", syscall.ENOSPC): true, syscall.EMFILE: true, syscall.EROFS: true, syscall.EIO: false, ErrDamaged: false,
+		fmt.Errorf("x: %w", syscall.ENOSPC): true, errors.New("x: " + syscall.ENOSPC.Error()): true, syscall.EMFILE: true, syscall.EROFS: true, syscall.EIO: false, ErrDamaged: false,
 	} {
 		if AboutMachine(err) != want {
 			t.Errorf("%v: %t", err, !want)

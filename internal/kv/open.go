@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"strings"
 	"syscall"
 
 	"github.com/dgraph-io/badger/v4"
@@ -102,7 +103,7 @@ func isFault(err error) bool {
 // about files.
 func AboutMachine(err error) bool {
 	for _, e := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EACCES, syscall.EPERM, syscall.EROFS, syscall.EMFILE, syscall.ENFILE, syscall.ENOMEM} {
-		if errors.Is(err, e) {
+		if errors.Is(err, e) || err != nil && strings.Contains(err.Error(), e.Error()) { // Badger does not wrap all of them
 			return true
 		}
 	}

@@ -22,6 +22,9 @@ type Options struct {
 	// Settle is how long a record that has all it needs may take to be published;
 	// 0 = 10 s.
 	Settle time.Duration
+	// Full says that the registry has no room: what it took in may wait, unpublished and
+	// not served, until it has.
+	Full bool
 }
 
 // review is one review under way.
@@ -287,6 +290,9 @@ func (r *review) content(ctx context.Context, p Promise) error {
 		}
 		if status != http.StatusNotFound {
 			return err
+		}
+		if r.o.Full {
+			return nil
 		}
 		if time.Now().After(deadline) {
 			r.v.note(&r.v.Lost, "content %s was taken in and is not there", p.Content)

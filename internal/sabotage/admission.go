@@ -83,13 +83,13 @@ var admissionMutants = []mutant{
 	{
 		name: "ballast kept by a start on a full disk", promise: "G11",
 		file: "internal/space/watch.go",
-		old:  "if err != nil || held == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) {", new: "if err != nil || held == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) || true {",
+		old:  "if err := errors.Join(err, filesErr); err != nil || held+files == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) {", new: "if err := errors.Join(err, filesErr); err != nil || held+files == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) || true {",
 		pkg: "internal/space", test: "TestFullDisk",
 	},
 	{
 		name: "ballast given up lets records in", promise: "G11",
 		file: "internal/space/watch.go",
-		old:  "space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space)", new: "space.Free+0*held < Mark(space.Total, w.o.Mark)",
+		old:  "space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space) ||", new: "space.Free+0*held < Mark(space.Total, w.o.Mark) ||",
 		pkg: "internal/space", test: "TestFullDisk",
 	},
 	{

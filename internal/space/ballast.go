@@ -4,6 +4,8 @@ import (
 	"errors"
 	"io/fs"
 	"math/rand/v2"
+	"path/filepath"
+	"strconv"
 
 	"github.com/entrepot/entrepot/internal/durable"
 )
@@ -25,10 +27,73 @@ func BallastSize(total uint64) uint64 {
 	return size
 }
 
-// ballast is a file that takes room.
+// A file system may run out of files before it runs out of bytes. So empty files are kept
+// as well, the smaller of these: a start makes about ten.
+const (
+	spareFiles = 64
+	spareShare = 20 // a twentieth of all files there may be
+)
+
+// SpareFiles returns how many empty files are kept on a file system that may have so many
+// files; 0 where there is no limit.
+func SpareFiles(total uint64) uint64 { return min(spareFiles, total/spareShare) }
+
+// ballast is a file that takes room, and a folder beside it with files that are only there.
 type ballast struct {
 	fs   durable.FS
 	path string // "" = there is none
+}
+
+// spareFolder returns where the empty files are.
+func (b ballast) spareFolder() string { return b.path + ".files" }
+
+// spares returns how many empty files there are.
+func (b ballast) spares() (uint64, error) {
+	if b.path == "" {
+		return 0, nil
+	}
+	list, err := b.fs.ReadDir(b.spareFolder())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return 0, err
+	}
+	return uint64(len(list)), nil
+}
+
+// spare sees to it that there are so many empty files.
+func (b ballast) spare(files uint64) error {
+	if files == 0 {
+		return nil
+	}
+	if err := b.fs.Mkdir(b.spareFolder()); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	for i := range files {
+		f, err := b.fs.Create(filepath.Join(b.spareFolder(), strconv.FormatUint(i, 10)))
+		if errors.Is(err, fs.ErrExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if err := f.Close(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unspare deletes the empty files.
+func (b ballast) unspare() error {
+	list, err := b.fs.ReadDir(b.spareFolder())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, f := range list {
+		if err := b.fs.Remove(filepath.Join(b.spareFolder(), f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // BallastHeld returns how many bytes the ballast in a file has.
@@ -55,7 +120,7 @@ func (b ballast) free() error {
 	if err := b.fs.Remove(b.path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return nil
+	return b.unspare()
 }
 
 // make makes it, or completes it, holes of a copy included. If there is no room after

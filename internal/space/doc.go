@@ -11,5 +11,6 @@
 // start has to write finds room then, and reading goes on. Room counts the same with
 // the ballast and without it, so that deleting it does not let anything in. It is made
 // again by itself once there is room for it above the mark ([Watch.Tend]). A file
-// system below 100 MiB has none: a hundredth of it would help nobody.
+// system below 100 MiB has none: a hundredth of it would help nobody. Files can run out
+// as bytes can, so up to 64 empty ones are kept, and given up, with the ballast.
 package space

@@ -2,6 +2,7 @@ package space
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -207,4 +208,47 @@ func TestRealAllocation(t *testing.T) {
 		t.Error(err)
 	}
 	must(t, b.free())
+}
+
+// TestOutOfFiles: what holds for bytes holds for files.
+func TestOutOfFiles(t *testing.T) {
+	m, f := disk(t, 100*mib)
+	m.SetFiles(400)
+	now := time.Unix(0, 0)
+	w := watch(f, mib)
+	w.Tend(now)
+	b := ballast{f, path}
+	spares := func() uint64 {
+		n, err := b.spares()
+		must(t, err)
+		return n
+	}
+	if spares() != 20 || !w.Enough(now) || !w.Room(1) {
+		t.Errorf("%d empty files", spares())
+	}
+	fill := 0
+	for ; ; fill++ {
+		if _, err := f.Create(fmt.Sprintf("/%d", fill)); err != nil {
+			break
+		}
+	}
+	now = now.Add(time.Minute)
+	if w.Enough(now) || w.Room(1) {
+		t.Error("enough without files")
+	}
+	w = watch(f, mib)
+	must(t, w.Relieve(now))
+	if spares() != 0 || w.Enough(now) {
+		t.Errorf("after a start: %d empty files, enough %t", spares(), w.Enough(now))
+	}
+	if _, err := f.Create("/new"); err != nil {
+		t.Error(err)
+	}
+	for i := range fill {
+		must(t, f.Remove(fmt.Sprintf("/%d", i)))
+	}
+	now = now.Add(makeEvery)
+	if w.Tend(now); spares() != 20 || !w.Enough(now) {
+		t.Errorf("with room again: %d empty files, enough %t", spares(), w.Enough(now))
+	}
 }

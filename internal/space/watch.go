@@ -2,6 +2,7 @@ package space
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"path/filepath"
 	"slices"
@@ -33,6 +34,15 @@ func Mark(total, want uint64) uint64 {
 	}
 	return want
 }
+
+// The mark for files is the smaller of these.
+const (
+	markFiles      = 1024
+	markFilesShare = 20
+)
+
+// filesMark returns below how many free files nothing is taken in; 0 = any number will do.
+func filesMark(total uint64) uint64 { return min(markFiles, total/markFilesShare) }
 
 // Options say what to watch.
 type Options struct {
@@ -75,11 +85,14 @@ func (w *Watch) Enough(now time.Time) bool {
 	return !w.low
 }
 
-// Room reports whether there is room for so many bytes just now.
+// batchFiles is more than how many files anything makes at once.
+const batchFiles = 8
+
+// Room reports whether there is room for so many bytes, and a few files, just now.
 func (w *Watch) Room(bytes uint64) bool {
 	return !slices.ContainsFunc(w.o.Dirs, func(dir string) bool {
 		left, ok := w.ask(dir)
-		return ok && left.Free < bytes
+		return ok && (left.Free < bytes || left.TotalFiles > 0 && left.FreeFiles < batchFiles)
 	})
 }
 
@@ -95,7 +108,8 @@ func (w *Watch) look(now time.Time) {
 	was := w.low
 	w.at, w.once, w.low = now, true, false
 	held, err := w.ballast.held()
-	if err != nil {
+	files, filesErr := w.ballast.spares()
+	if err := errors.Join(err, filesErr); err != nil {
 		w.o.Log.Warn("the ballast cannot be looked at", "error", err)
 	}
 	for _, dir := range w.o.Dirs {
@@ -103,7 +117,8 @@ func (w *Watch) look(now time.Time) {
 		if !ok {
 			continue
 		}
-		w.low = w.low || space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space)
+		w.low = w.low || space.Free+min(held, w.size(space)) < Mark(space.Total, w.o.Mark)+w.size(space) ||
+			space.FreeFiles+min(files, w.spares(space)) < filesMark(space.TotalFiles)+w.spares(space)
 	}
 	if w.low != was {
 		w.o.Log.Warn("free space", "low", w.low)
@@ -126,20 +141,29 @@ func (w *Watch) size(s durable.Space) uint64 {
 	return BallastSize(s.Total)
 }
 
+// spares returns how many empty files there should be.
+func (w *Watch) spares(s durable.Space) uint64 {
+	if w.ballast.path == "" {
+		return 0
+	}
+	return SpareFiles(s.TotalFiles)
+}
+
 // Relieve is for a start, before anything is opened: where less is left than the mark
 // it deletes the ballast.
 func (w *Watch) Relieve(now time.Time) error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	held, err := w.ballast.held()
-	if err != nil || held == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) {
+	files, filesErr := w.ballast.spares()
+	if err := errors.Join(err, filesErr); err != nil || held+files == 0 || !slices.ContainsFunc(w.o.Dirs, w.short) {
 		return err
 	}
 	if err := w.ballast.free(); err != nil {
 		return err
 	}
 	w.whole = false
-	w.o.Log.Warn("the ballast is given up: little space is left", "bytes", held)
+	w.o.Log.Warn("the ballast is given up: little space is left", "bytes", held, "files", files)
 	w.look(now)
 	return nil
 }
@@ -147,16 +171,20 @@ func (w *Watch) Relieve(now time.Time) error {
 // short reports whether less is left than the mark.
 func (w *Watch) short(dir string) bool {
 	space, ok := w.ask(dir)
-	return ok && space.Free < Mark(space.Total, w.o.Mark)
+	return ok && (space.Free < Mark(space.Total, w.o.Mark) || space.FreeFiles < filesMark(space.TotalFiles))
 }
 
 // Tend looks, and makes the ballast where there is room for it above the mark.
 func (w *Watch) Tend(now time.Time) {
-	size := w.lacking(now)
-	if size == 0 {
+	size, files := w.lacking(now)
+	if size+files == 0 {
 		return
 	}
-	if err := w.ballast.make(size); err != nil {
+	err := w.ballast.spare(files)
+	if size > 0 {
+		err = errors.Join(err, w.ballast.make(size))
+	}
+	if err != nil {
 		w.o.Log.Warn("the ballast cannot be made", "bytes", size, "error", err)
 		return
 	}
@@ -165,20 +193,21 @@ func (w *Watch) Tend(now time.Time) {
 	w.whole = true
 }
 
-// lacking looks, and returns how large a ballast should be made now; 0 = none.
-func (w *Watch) lacking(now time.Time) uint64 {
+// lacking looks, and returns how large a ballast should be made now, of how many files
+// beside it; 0 = none.
+func (w *Watch) lacking(now time.Time) (bytes, files uint64) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.look(now)
 	if w.low || w.whole || w.ballast.path == "" || now.Before(w.next) {
-		return 0
+		return 0, 0
 	}
 	w.next = now.Add(makeEvery)
 	space, ok := w.ask(filepath.Dir(w.ballast.path))
 	if !ok {
-		return 0
+		return 0, 0
 	}
-	return BallastSize(space.Total)
+	return w.size(space), w.spares(space)
 }
 
 // Run tends until ctx ends.
