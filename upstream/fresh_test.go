@@ -19,8 +19,8 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 		w.options.Now = func() time.Time { return time.Now().Add(ahead) }
 		w.options.MaxAge = time.Minute
 		w.restart()
+		defer func() { w.replica.Close() }()
 		test(t, w)
-		w.replica.Close()
 	})
 }
 

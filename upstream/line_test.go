@@ -17,7 +17,8 @@ import (
 // line is the network between a replica and an HTTP server, in memory, so that its
 // time is the bubble's. What is on it can be spoiled, in ways that real lines have.
 type line struct {
-	hosts map[string]*piped // by name
+	hosts    map[string]*piped // by name
+	carriers sync.WaitGroup
 
 	mu     sync.Mutex
 	faults map[string]fault // by host
@@ -27,7 +28,7 @@ type line struct {
 
 // fault is what a line does to what is sent over it. The zero one does nothing.
 type fault struct {
-	refuse    bool          // nobody listens
+	refuse    bool          // nobody listens; who was connected is cut off
 	reset     int           // the connection breaks after so many bytes of an answer, 0 = never
 	latency   time.Duration // of every piece, either way
 	blackhole bool          // what is sent arrives nowhere; the connection stays
@@ -81,8 +82,8 @@ func (l *line) dial(ctx context.Context, _, address string) (net.Conn, error) {
 	l.mu.Lock()
 	l.open[near], l.open[far] = struct{}{}, struct{}{}
 	l.mu.Unlock()
-	go l.carry(name, far, near, false)
-	go l.carry(name, near, far, true)
+	l.carriers.Go(func() { l.carry(name, far, near, false) })
+	l.carriers.Go(func() { l.carry(name, near, far, true) })
 	return client, nil
 }
 
@@ -103,6 +104,8 @@ func (l *line) carry(host string, to, from net.Conn, answers bool) {
 		}
 		carried += n
 		switch {
+		case f.refuse:
+			return
 		case f.blackhole, f.halfOpen && answers:
 			continue
 		case answers && f.reset > 0 && carried >= f.reset:
@@ -115,13 +118,14 @@ func (l *line) carry(host string, to, from net.Conn, answers bool) {
 	}
 }
 
-// close ends all connections.
+// close ends all connections, and waits for what is on its way.
 func (l *line) close() {
 	l.mu.Lock()
-	defer l.mu.Unlock()
 	for c := range l.open {
 		c.Close()
 	}
+	l.mu.Unlock()
+	l.carriers.Wait()
 }
 
 // piped is a listener whose connections are pipes.
@@ -188,12 +192,14 @@ func onLine(t *testing.T, test func(t *testing.T, w *wired)) {
 		transport.DialContext = l.dial
 		w.options.Transport = c
 		w.restart()
+		defer func() {
+			w.replica.Close()
+			c.Close()
+			l.close()
+			stopAPI()
+			stopCDN()
+		}()
 		test(t, &wired{w, l, s, c})
-		w.replica.Close()
-		c.Close()
-		l.close()
-		stopAPI()
-		stopCDN()
 	})
 }
 

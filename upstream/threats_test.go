@@ -85,7 +85,7 @@ func threats() []threat {
 		{"U-19", "framing", nil, []string{"upstream.TestClientFraming"}},
 		{"U-20", "hostile names", []string{"name of another package"}, []string{"warg.TestVectorName", "warg.TestNameGrammar", "upstream.TestHostileNamesAreRefused", "upstream.TestReplicaNameOf"}},
 		{"U-21", "what is taken back", nil, []string{"upstream.TestTakenBack"}},
-		{"U-22", "down and flapping", nil, []string{"upstream.TestUpstreamDown", "upstream.TestStaleIfError", "upstream.TestRetryAfterIsKept", "upstream.TestBrokenContentHost", "upstream.TestNoRetryStorm", "upstream.TestFlappingUpstreamHasABudget", "upstream.TestTimeoutIsToldApart"}},
+		{"U-22", "down and flapping", nil, []string{"upstream.TestUpstreamDown", "upstream.TestSpoiledLines", "upstream.TestFlappingLine", "upstream.TestStaleIfError", "upstream.TestRetryAfterIsKept", "upstream.TestBrokenContentHost", "upstream.TestNoRetryStorm", "upstream.TestFlappingUpstreamHasABudget", "upstream.TestTimeoutIsToldApart"}},
 		{"U-23", "lies about absence", []string{
 			"record left out", "no records", "first record left out", "records swapped", "record of another package", "one bit of a record",
 			"record at another index", "log denied that is in the ledger", "name denied that is in the ledger",
