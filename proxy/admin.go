@@ -87,6 +87,9 @@ type MirrorStatus struct {
 	ContentBytes int64 `json:"contentBytes"`
 	Pinned       int64 `json:"pinnedContents"` // of Contents: never evicted
 	PinnedBytes  int64 `json:"pinnedBytes"`    // of those
+	// Backup says that it is a full replica of a peer, who may have to be brought back
+	// from it: the cache that holds it may not be deleted.
+	Backup bool `json:"backup"`
 }
 
 const (
@@ -156,7 +159,7 @@ func adminCalls() []adminCall {
 		{"POST /admin/operators/revoke", `{"keyId":"sha256:…","permissions":["commit"]}`, `{"status":"revoked"}`, "take permissions from a key", reply((*admin).revokeOperator)},
 		{"POST /admin/registry/accept-clock", `{}`, `{"status":"accepted"}`, "say that the clock is right although it jumped: the fence `clock jump` opens", reply((*admin).acceptClock)},
 		{"POST /admin/registry/freeze", `{"domain":"…"}`, `{"status":"frozen"}`, "end our own registry for good; `domain` must be its own", reply((*admin).freeze)},
-		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1,"pinnedContents":1,"pinnedBytes":1}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
+		{"GET /admin/mirrors", "", `{"mirrors":[{"domain":"…","packages":1,"records":1,"contents":1,"contentBytes":1,"pinnedContents":1,"pinnedBytes":1,"backup":false}]}`, "what is held of the upstreams, and their status", reply((*admin).mirrorStatus)},
 		{"POST /admin/mirrors/sync", `{"domains":["…"]}`, `{"domain":"…","stage":"…","done":1,"total":2}`,
 			"fill replicas, all if none is named; one JSON object a line while it works, the last `{\"status\":\"ok\"}` or `{\"error\":\"…\",\"code\":502}`", (*admin).syncing},
 		{"POST /admin/mirrors/reset", `{"domain":"…","reason":"…"}`, `{"registry":"…","reason":"…","at":"…","length":1,"operatorKey":"sha256:…","directory":"…"}`,

@@ -48,7 +48,8 @@ type mirrorStatusCmd struct {
 
 func (mirrorStatusCmd) Help() string {
 	return `Bytes are of content; pinned are those of them that are never evicted, because the
-plan of the mirror asks for them or they were imported from an archive.
+plan of the mirror asks for them or they were imported from an archive. A full replica
+of a peer is that peer's backup: the folder cache/, which may be deleted else, may not.
 
 Example:
 
@@ -83,6 +84,11 @@ func (p *process) printMirrors(ctx context.Context, ops proxy.Admin, j jsonFlag,
 		for _, m := range shown {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", m.Domain, m.State, ago(p.now(), m.VerifiedAt),
 				m.LogLength, m.Packages, m.Records, m.Contents, m.ContentBytes, m.PinnedBytes, m.LastError)
+		}
+		for _, m := range shown {
+			if m.Backup {
+				fmt.Fprintf(w, "the replica of %s is the backup of that peer: it is pinned, and %s/ may not be deleted\n", m.Domain, cacheDir)
+			}
 		}
 	})
 }

@@ -224,6 +224,7 @@ func (m *mirrors) MirrorStatus(ctx context.Context) ([]proxy.MirrorStatus, error
 			ContentBytes:   held.ContentBytes,
 			Pinned:         held.Pinned,
 			PinnedBytes:    held.PinnedBytes,
+			Backup:         u.Mirror == "full" && slices.Contains(m.site.conf.Authority.Peers, u.Domain),
 		})
 	}
 	return all, nil

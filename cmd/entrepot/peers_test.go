@@ -141,6 +141,9 @@ func TestPeersHealEachOther(t *testing.T) {
 	}
 	var status []proxy.MirrorStatus
 	decode(t, b.ok(t, "mirror", "status", "--json"), &status)
+	if !status[0].Backup || status[0].Pinned == 0 || status[0].Pinned != status[0].Contents {
+		t.Errorf("A's backup at B is not kept: %+v", status[0])
+	}
 	if status[0].State != proxy.StateOK || status[0].LogLength != 5 || status[0].Quarantine != nil {
 		t.Errorf("B's replica of A: %+v", status[0])
 	}

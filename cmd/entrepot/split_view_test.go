@@ -324,6 +324,9 @@ allow_private_addresses = true
 		return st
 	}
 	eventually(t, "both hold what both were shown", func() bool { return status(a).LogLength == 3 && status(b).LogLength == 3 })
+	if text := a.ok(t, "mirror", "status"); !strings.Contains(text, "the replica of two.example is the backup of that peer") || strings.Contains(text, "the replica of "+ghostDomain) {
+		t.Errorf("whose backup this is:\n%s", text)
+	}
 	if status(a).Quarantine != nil || status(b).Quarantine != nil {
 		t.Fatal("quarantined for nothing")
 	}
