@@ -16,6 +16,7 @@ import (
 type honestLoad struct {
 	f      *fort
 	checks []func(*http.Client) error
+	most   int // connections at one time and of one kind; 0: any number
 }
 
 type honestResult struct {
@@ -61,8 +62,8 @@ const (
 // run asks for d, each time at the moment that is due, and measures from that moment on.
 // Every eighth request takes a connection of its own.
 func (h *honestLoad) run(d time.Duration) (all honestResult) {
-	keep := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64}}
-	fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	keep := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 64, MaxConnsPerHost: h.most}}
+	fresh := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, MaxConnsPerHost: h.most}}
 	defer keep.CloseIdleConnections()
 	var mu sync.Mutex
 	var wg sync.WaitGroup

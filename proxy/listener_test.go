@@ -268,7 +268,8 @@ func TestCapsLeaveDescriptors(t *testing.T) {
 	}{
 		{"plenty", 1 << 20, true, 16384, 1<<20 - 64},
 		{"few", 1024, true, 960, 960},
-		{"fewer than the reserve", 64, true, 16384, 0},
+		{"half of few", 64, true, 32, 32},
+		{"half of few, and odd", 101, true, 51, 51},
 		{"not known", 0, false, 16384, 0},
 	}
 	for _, row := range rows {
@@ -278,6 +279,17 @@ func TestCapsLeaveDescriptors(t *testing.T) {
 				t.Errorf("total %d, last file %d; want %d, %d", caps.total, caps.lastFile, row.total, row.lastFile)
 			}
 		})
+	}
+}
+
+func TestTooFewDescriptors(t *testing.T) {
+	for files, enough := range map[int]bool{0: false, 63: false, 64: true, 1 << 20: true} {
+		if err := checkDescriptors(files, true); (err == nil) != enough {
+			t.Errorf("%d descriptors: %v", files, err)
+		}
+	}
+	if err := checkDescriptors(0, false); err != nil {
+		t.Errorf("a limit that is not known: %v", err)
 	}
 }
 

@@ -95,8 +95,12 @@ const (
 	requestsPerConn = 10_000
 
 	// reservedFiles are descriptors that connections never take, because a store
-	// that meets "too many open files" must stop.
+	// that meets "too many open files" must stop. Of few descriptors it is half.
 	reservedFiles = 64
+
+	// leastFiles is how many descriptors the program must have: what it has open when
+	// nobody is connected is about a third of them.
+	leastFiles = 64
 )
 
 func (l Limits) withDefaults() Limits {
@@ -119,11 +123,25 @@ func orDefault[T int | int64 | time.Duration](v, def T) T {
 // descriptor limit can hold; a limit that is not known is no limit.
 func (l Limits) caps(files int, known bool) connCaps {
 	caps := connCaps{total: l.Connections, perPeer: l.ConnectionsPerAddress, trusted: l.TrustedProxies}
-	if known && files > reservedFiles {
-		caps.lastFile = files - reservedFiles
+	if known {
+		caps.lastFile = files - min(reservedFiles, files/2)
 		caps.total = min(caps.total, caps.lastFile)
 	}
 	return caps
+}
+
+// CheckDescriptors returns an error if the process may open too few files to serve
+// anybody.
+func CheckDescriptors() error {
+	files, known := openFileLimit()
+	return checkDescriptors(files, known)
+}
+
+func checkDescriptors(files int, known bool) error {
+	if known && files < leastFiles {
+		return fmt.Errorf("the process may open %d files and needs at least %d: raise the limit with `ulimit -n` or LimitNOFILE", files, leastFiles)
+	}
+	return nil
 }
 
 // parseBase checks a base URL and returns it without a trailing slash, and its path.

@@ -75,6 +75,9 @@ const shutdownWait = 20 * time.Second
 
 // serve runs the server until ctx ends or it cannot go on.
 func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logger) (err error) {
+	if err := proxy.CheckDescriptors(); err != nil {
+		return exitf(exitConfig, "%w", err)
+	}
 	s, err := p.openSite(ctx, conf, siteOptions{create: true, serve: true, log: log})
 	if err != nil {
 		if holder, ok := held(err); ok {
