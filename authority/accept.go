@@ -48,7 +48,7 @@ func Accept(ctx context.Context, o Options, w Word) (err error) {
 		return err
 	}
 	r.o.Log.Warn("an operator vouches for the newest checkpoint", "length", w.Length)
-	return r.record()
+	return r.record(ctx)
 }
 
 // mayBe returns an error if something newer than the word is known.

@@ -98,7 +98,7 @@ func Heal(ctx context.Context, o Options, peer PeerLog, h *Healing) (err error) 
 	if err := t.append(ctx); err != nil {
 		return err
 	}
-	if err := r.record(); err != nil {
+	if err := r.record(ctx); err != nil {
 		return err
 	}
 	r.o.Log.Warn("the log was healed from a peer", "from", h.From, "to", h.To)

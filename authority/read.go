@@ -11,6 +11,7 @@ import (
 	"github.com/entrepot/entrepot/internal/cas"
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/warg"
+	"github.com/entrepot/entrepot/warg/vlog"
 )
 
 // Checkpoint implements [warg.Registry].
@@ -208,7 +209,8 @@ func (a *Authority) contentFailed(digest warg.Digest, err error) error {
 }
 
 // VerifyCheckpoint implements [warg.Registry]. A checkpoint is verified if one of
-// that length and those roots was ever issued, whenever it was signed. A signature
+// that length and those roots was ever issued, whenever it was signed; unverified, if it
+// may have been, and the line of the history that would say so is lost. A signature
 // is verified if it is that of the newest such checkpoint, or holds and its key
 // had the right to sign at that length.
 func (a *Authority) VerifyCheckpoint(_ context.Context, s warg.SignedCheckpoint) (warg.Verification, error) {
@@ -218,8 +220,13 @@ func (a *Authority) VerifyCheckpoint(_ context.Context, s warg.SignedCheckpoint)
 	v := warg.Verification{Checkpoint: warg.Invalid, Signature: warg.Invalid}
 	claims := s.Unverified()
 	issued, _, ok, err := a.history.Find(claims.LogLength)
-	if err != nil {
-		return v, a.internal("looking up checkpoint", historyError(err))
+	switch {
+	case errors.As(err, new(*anchor.DamageError)), err == nil && !ok && a.history.HasGaps():
+		if v.Checkpoint, err = a.judgeLost(claims); err != nil {
+			return v, a.internal("recomputing checkpoint", err)
+		}
+	case err != nil:
+		return v, a.internal("looking up checkpoint", err)
 	}
 	if c := issued.Unverified(); ok && c.LogRoot == claims.LogRoot && c.MapRoot == claims.MapRoot {
 		v.Checkpoint = warg.Verified
@@ -236,12 +243,48 @@ func (a *Authority) VerifyCheckpoint(_ context.Context, s warg.SignedCheckpoint)
 	return v, nil
 }
 
-// historyError says what is wrong with the history: nothing that the index could
-// mend.
-func historyError(err error) error {
-	var d *anchor.DamageError
-	if errors.As(err, &d) {
-		return d
+// judgeLost judges a checkpoint of which the history does not say whether it was issued,
+// as lines of it are lost. The log's root at its length is known all the same; the map's,
+// only if the index still has that length.
+func (a *Authority) judgeLost(claims warg.CheckpointClaims) (warg.Verdict, error) {
+	head := a.index.Head()
+	if claims.LogLength == 0 || claims.LogLength >= head.Length {
+		return warg.Invalid, nil // the newest one is known
 	}
-	return err
+	known, err := a.index.Tree().HasLength(claims.LogLength)
+	if err != nil {
+		return warg.Unverified, err
+	}
+	if known {
+		if head, err = a.index.Tree().HeadAt(claims.LogLength); err != nil {
+			return warg.Unverified, err
+		}
+		if sameRoots(claims, head) {
+			return warg.Verified, nil
+		}
+		return warg.Invalid, nil
+	}
+	root, _, err := a.logRootAt(claims.LogLength, head.Length)
+	if err != nil {
+		return warg.Unverified, err
+	}
+	if root.AnyHash() != claims.LogRoot {
+		return warg.Invalid, nil
+	}
+	return warg.Unverified, nil
+}
+
+// logRootAt returns the root that the log had at a length below that of a checkpoint, and
+// the proof that leads from it to that one.
+func (a *Authority) logRootAt(length, head uint64) (warg.Digest, []byte, error) {
+	proof, err := a.index.Tree().ProveConsistency(length, head)
+	if err != nil {
+		return warg.Digest{}, nil, err
+	}
+	bundle, err := vlog.ParseBundle(proof)
+	if err != nil {
+		return warg.Digest{}, nil, err
+	}
+	root, _, err := bundle.Consistency(0)
+	return root, proof, err
 }

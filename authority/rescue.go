@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -50,9 +51,10 @@ func untrue(format string, args ...any) error {
 // no index, nothing that runs, and no fence.
 type rescue struct {
 	*Authority
-	anchored bool // there is an anchor, undamaged
-	damaged  bool // there is one that cannot be read
-	short    bool // the journal ends before what was signed for
+	anchored bool            // there is an anchor, undamaged
+	damaged  bool            // there is one that cannot be read
+	short    bool            // the journal ends before what was signed for
+	remains  *anchor.Remains // of the history, nil if there is none
 }
 
 // openRescue takes the lock and reads anchor and history. The caller closes it.
@@ -147,11 +149,15 @@ func (a *Authority) registryOfSegments() (id warg.Digest, ok bool, err error) {
 	return id, false, nil
 }
 
-// readHistory opens the history if there is one.
-func (r *rescue) readHistory() error {
-	exists, err := durable.Exists(r.fs, r.path(historyFile))
-	if !exists || err != nil {
+// readHistory opens the history if there is one, and reads all of it: what is damaged is
+// mended when everything else is settled.
+func (r *rescue) readHistory() (err error) {
+	if r.remains, err = anchor.Salvage(r.fs, r.path(historyFile), r.registry); r.remains == nil || err != nil {
 		return err
+	}
+	if r.remains.Damaged() {
+		r.o.Log.Warn("the history of checkpoints is damaged", "file", r.path(historyFile), "lost", r.remains.Lost, "kept", len(r.remains.Lines))
+		return nil
 	}
 	if r.history, err = anchor.OpenHistory(r.fs, r.path(historyFile), r.registry); err != nil {
 		return fmt.Errorf("opening the history of checkpoints: %w", err)
@@ -165,15 +171,13 @@ func (r *rescue) known() (c warg.SignedCheckpoint, err error) {
 	if r.anchored {
 		c = r.anchor.Signed
 	}
-	if r.history == nil {
+	if r.remains == nil {
 		return c, nil
 	}
-	last, ok, err := r.history.Last()
-	if err != nil || !ok {
-		return c, err
-	}
-	if c.IsZero() || before(c.Unverified(), last.Unverified()) {
-		c = last
+	for _, line := range r.remains.Lines {
+		if c.IsZero() || before(c.Unverified(), line.Unverified()) {
+			c = line
+		}
 	}
 	return c, nil
 }
@@ -211,10 +215,11 @@ func (r *rescue) settle(signed warg.SignedCheckpoint) error {
 	return nil
 }
 
-// record appends the anchor's checkpoint to the history, and begins that if need be.
-func (r *rescue) record() (err error) {
-	if r.history == nil {
-		if r.history, err = anchor.CreateHistory(r.fs, r.path(historyFile), r.registry); err != nil {
+// record appends the anchor's checkpoint to the history, and makes that anew if there is
+// none, if it is damaged, or if it does not have all that was issued since.
+func (r *rescue) record(ctx context.Context) (err error) {
+	if r.history == nil || r.skips() && !r.history.HasGaps() {
+		if err := r.mendHistory(ctx); err != nil {
 			return err
 		}
 	}

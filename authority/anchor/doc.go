@@ -29,7 +29,8 @@
 // Two processes that believe to be the same registry cannot both succeed.
 //
 // anchor.log consists of blocks of 192 bytes: a header (magic "EPANCHOR", version,
-// registry id, CRC-32C), then one block for each checkpoint in the order of
-// issue. Zeros follow, written ahead. As blocks have one size, the last one and
-// that of any length are found by bisection.
+// flags, registry id, CRC-32C), then one block for each checkpoint in the order of
+// issue. Zeros follow, written ahead, 512 blocks at a time: the end is among that many
+// last ones. As blocks have one size, that of any length is found by bisection. The flag
+// 1 says that checkpoints were issued that are not in the file any more.
 package anchor

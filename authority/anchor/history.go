@@ -51,20 +51,24 @@ type History struct {
 	file   durable.File
 	blocks atomic.Uint64 // checkpoints, without the header
 	size   int64         // zeros up to here
+	gaps   bool          // by the header
 }
 
 // CreateHistory makes an empty history.
 func CreateHistory(fsys durable.FS, path string, registry warg.Digest) (*History, error) {
-	if err := durable.Replace(fsys, path, historyHeader(registry), nil); err != nil {
+	if err := durable.Replace(fsys, path, historyHeader(registry, false), nil); err != nil {
 		return nil, fmt.Errorf("creating %s: %w", path, err)
 	}
 	return OpenHistory(fsys, path, registry)
 }
 
-func historyHeader(registry warg.Digest) []byte {
+func historyHeader(registry warg.Digest, gaps bool) []byte {
 	b := make([]byte, blockSize)
 	copy(b, historyMagic)
 	binary.BigEndian.PutUint32(b[8:], historyVer)
+	if gaps {
+		binary.BigEndian.PutUint32(b[12:], flagGaps)
+	}
 	copy(b[16:], registry[:])
 	return seal(b)
 }
@@ -108,37 +112,35 @@ func (h *History) open(registry warg.Digest) error {
 	if _, err := h.file.ReadAt(head, 0); err != nil && !errors.Is(err, io.EOF) {
 		return fmt.Errorf("reading %s: %w", h.path, err)
 	}
-	switch {
-	case !sealed(head) || !bytes.HasPrefix(head, []byte(historyMagic)):
+	if !sealed(head) || !bytes.HasPrefix(head, []byte(historyMagic)) {
 		return &DamageError{h.path, 0, "no header"}
-	case binary.BigEndian.Uint32(head[8:]) != historyVer:
-		return fmt.Errorf("%s has a format that this program does not know", h.path)
-	case warg.Digest(head[16:]) != registry:
-		return &DamageError{h.path, 0, "it belongs to another registry"}
 	}
+	if err := checkHeader(h.path, head, registry); err != nil {
+		return err
+	}
+	h.gaps = hasGaps(head)
 	return h.findEnd()
 }
 
-// findEnd counts the blocks by bisection: the first that is all zeros is the end.
+// findEnd counts the blocks. The file is grown by growBlocks when it is full, so its end
+// is among its last blocks, and these are looked at one by one: the first that is all
+// zeros is the end, and nothing may stand behind it.
 func (h *History) findEnd() error {
-	slots := int(h.size/blockSize) - 1
-	var failed error
-	n := sort.Search(slots, func(i int) bool {
-		b, err := h.read(uint64(i))
-		failed = errors.Join(failed, err)
-		return durable.OnlyZeros(b)
-	})
-	if failed != nil {
-		return failed
+	slots := max((h.size+blockSize-1)/blockSize-1, 0)
+	first := max(slots-growBlocks-1, 0)
+	b := make([]byte, (slots-first)*blockSize)
+	if _, err := h.file.ReadAt(b, (first+1)*blockSize); err != nil && !errors.Is(err, io.EOF) {
+		return fmt.Errorf("reading %s: %w", h.path, err)
 	}
-	if n > 0 {
-		b, err := h.read(uint64(n - 1))
-		if err != nil {
-			return err
-		}
-		if !sealed(b) {
-			n-- // torn; overwritten by the next
-		}
+	n := first
+	for n < slots && !durable.OnlyZeros(b[(n-first)*blockSize:][:blockSize]) {
+		n++
+	}
+	if !durable.OnlyZeros(b[(n-first)*blockSize:]) || n == first && first > 0 {
+		return &DamageError{h.path, uint64(n + 1), "a block of zeros where there must be none"}
+	}
+	if n > first && !sealed(b[(n-first-1)*blockSize:][:blockSize]) {
+		n-- // torn; overwritten by the next
 	}
 	h.blocks.Store(uint64(n))
 	return nil

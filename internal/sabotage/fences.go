@@ -33,4 +33,28 @@ var fenceMutants = []mutant{
 		old:  "|| l.last == Signed ||", new: "|| l.last != \"\" ||",
 		pkg: "internal/audit", test: "TestDailyHeadIsSigned",
 	},
+	{
+		name: "end of the history misled by what stands behind it", promise: "G12",
+		file: "authority/anchor/history.go",
+		old:  "if !durable.OnlyZeros(b[(n-first)*blockSize:]) ||", new: "if false ||",
+		pkg: "authority/anchor", test: "TestHistoryWithSomethingBehind",
+	},
+	{
+		name: "lost checkpoint denied", promise: "G12",
+		file: "authority/read.go",
+		old:  "err == nil && !ok && a.history.HasGaps():", new: "err == nil && !ok && a.history.HasGaps() && false:",
+		pkg: "authority", test: "TestDamagedHistory",
+	},
+	{
+		name: "forged checkpoint not denied", promise: "G12",
+		file: "authority/read.go",
+		old:  "err == nil && !ok && a.history.HasGaps():", new: "err == nil && !ok:",
+		pkg: "authority", test: "TestWholeHistoryDeniesForgeries",
+	},
+	{
+		name: "damaged history thrown away", promise: "G12",
+		file: "authority/salvage.go",
+		old:  "if lines, err = r.bornOut(ctx, r.remains.Lines); err != nil {", new: "if _, err = r.bornOut(ctx, r.remains.Lines); err != nil {",
+		pkg: "authority", test: "TestDamagedHistory",
+	},
 }
