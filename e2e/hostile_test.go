@@ -201,13 +201,14 @@ func TestHostile(t *testing.T) {
 		idle, attacked, env = 20*time.Second, 75*time.Second, nil
 	}
 	f := newFort(t, "", env...)
+	inside := confine(t, f.server.cmd.Process.Pid, residentLimit)
 	h := newHonest(f)
 	before := h.run(idle)
 
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	highest := f.watchMemory(ctx)
-	army := raise(t, f, n)
+	army := raise(t, f, n, "")
 	army.awaitStrength(t)
 	start, ours, theirs := time.Now(), cpuTime(f.server.cmd.Process.Pid), cpuTime(army.cmd.Process.Pid)
 	under := h.run(attacked)
@@ -233,6 +234,7 @@ func TestHostile(t *testing.T) {
 	if memory > residentLimit || memory == 0 {
 		t.Errorf("%d MiB of resident memory; want at most %d", memory>>20, residentLimit>>20)
 	}
+	inside.check(t)
 	for _, want := range []string{"slow head: 408", "huge head: 431", "empty: 408"} {
 		if outcomes[want] == 0 {
 			t.Errorf("no %q among the outcomes", want)
@@ -243,6 +245,29 @@ func TestHostile(t *testing.T) {
 			t.Errorf("outcome %q", outcome)
 		}
 	}
+}
+
+// TestSlowReaders has half as many clients as TestHostile download a large content a byte
+// at a time. It goes out of the file, so they hold sockets and hardly any memory.
+func TestSlowReaders(t *testing.T) {
+	n := hostileSize(t) / 2
+	f := newFort(t, "")
+	inside := confine(t, f.server.cmd.Process.Pid, residentLimit)
+	before := f.resident()
+	army := raise(t, f, n, "slow reader")
+	army.awaitStrength(t)
+	under := newHonest(f).run(5 * time.Second)
+	after := f.resident()
+	outcomes := army.disband(t)
+	t.Logf("%d slow readers: %v; honest beside them: %v; %d KiB of resident memory each", n, outcomes, under, (after-before)>>10/int64(n))
+	if len(under.failures) > 0 || len(under.took) == 0 {
+		t.Errorf("%d honest requests failed: %.2000v", len(under.failures), under.failures)
+	}
+	const each = 64 << 10 // bytes
+	if after > residentLimit || after-before > int64(n)*each {
+		t.Errorf("resident memory grew from %d to %d MiB for %d readers", before>>20, after>>20, n)
+	}
+	inside.check(t)
 }
 
 // loopbackFrom returns a dialer from an address of 127.0.0.0/8, so that one machine is
