@@ -43,11 +43,15 @@ func (u *person) process(stdout, stderr *bytes.Buffer) *process {
 	return &process{env: u.env, folder: u.folder, stdin: strings.NewReader(""), stdout: stdout, stderr: stderr, now: func() time.Time { return time.Now().Add(u.ahead) }}
 }
 
-// run executes a command line in-process.
+// run executes a command line in-process. One that goes on where it should have refused
+// is told to stop after a while, and then says that all went well.
 func (u *person) run(t *testing.T, args ...string) result {
 	t.Helper()
+	const longest = 2 * time.Minute
+	ctx, cancel := context.WithTimeout(t.Context(), longest)
+	defer cancel()
 	var stdout, stderr bytes.Buffer
-	code := run(t.Context(), args, u.process(&stdout, &stderr))
+	code := run(ctx, args, u.process(&stdout, &stderr))
 	return result{code, stdout.String(), stderr.String()}
 }
 
