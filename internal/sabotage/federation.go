@@ -291,4 +291,28 @@ var federationMutants = []mutant{
 		old:  "s.counters(c.requests, byClass, u.Domain, kind)", new: "_ = kind\n\t\ts.counters(c.requests, byClass, u.Domain, \"all\")",
 		pkg: "cmd/entrepot", test: "TestMetricsOfAServer",
 	},
+	{
+		name: "checkpoints signed anew not kept by the monitor", promise: "G5",
+		file: "upstream/monitor/judge.go",
+		old:  "\treturn w.state.commit(checkpointLine(kindRenewed, c))\n", new: "\treturn nil\n",
+		pkg: "upstream/monitor", test: "TestEveryCheckpointIsKept",
+	},
+	{
+		name: "old checkpoints that fit not kept by the monitor", promise: "G5",
+		file: "upstream/monitor/judge.go",
+		old:  "\treturn w.state.commit(checkpointLine(kind, c))\n", new: "\t_ = kind\n\treturn nil\n",
+		pkg: "upstream/monitor", test: "TestEveryCheckpointIsKept",
+	},
+	{
+		name: "what the archives before a delta have not looked for", promise: "G8",
+		file: "upstream/stage_base.go",
+		old:  "\treturn s.inventory(c)\n", new: "\t_ = s.inventory\n\treturn nil\n",
+		pkg: "upstream/archive", test: "TestDeltaTellsWhatIsMissing",
+	},
+	{
+		name: "packages left behind by a part of the news", promise: "G8",
+		file: "upstream/commit.go",
+		old:  "\tif n > 0 {\n", new: "\tif n > 0 && false {\n",
+		pkg: "upstream/archive", test: "TestNobodyIsLeftBehind",
+	},
 }

@@ -299,6 +299,31 @@ func TestDeltaWithoutItsBase(t *testing.T) {
 	}
 }
 
+// TestDeltaTellsWhatIsMissing: a site that lacks something which the archives before a
+// delta brought is told, even if the delta has nothing to do with it: nobody will bring
+// it any more.
+func TestDeltaTellsWhatIsMissing(t *testing.T) {
+	o := small(t)
+	first := full(t, o)
+	part, _ := export(t, 0, ExportOptions{Sources: []Source{o.source()}, Packages: []warg.PackageName{wargtest.Name("test:b")}})
+	o.release("test:b", "2.0.0", wargtest.Component("b2"))
+	delta := since(t, open(t, first), o)
+	s := newSite(t, newPool(t), "up.example")
+	s.take(part[0])
+	before := s.state()
+	if _, err := s.try(delta); !errors.Is(err, &warg.Error{Kind: warg.KindNotFound}) {
+		t.Errorf("records that are not here: %v", err)
+	}
+	if !bytes.Equal(before, s.state()) {
+		t.Error("something was stored")
+	}
+	s.take(first)
+	s.take(delta)
+	if !bytes.Equal(s.state(), full(t, o)) {
+		t.Error("the site does not hold what a full archive has")
+	}
+}
+
 // TestForks: a registry with two histories is refused with evidence, wherever the two
 // come from, and believed nothing more.
 func TestForks(t *testing.T) {

@@ -487,3 +487,39 @@ func TestWrongAddresses(t *testing.T) {
 		t.Error("a domain that is a path was accepted")
 	}
 }
+
+// TestEveryCheckpointIsKept: longer ones, those signed anew, and old ones alike, each
+// once, as they were signed.
+func TestEveryCheckpointIsKept(t *testing.T) {
+	m := newRegistry(t, 3)
+	s := newSite(t, m)
+	w := newWatch(t, s, nil)
+	var shown []warg.SignedCheckpoint
+	look := func(want string) {
+		t.Helper()
+		shown = append(shown, must(m.Checkpoint(t.Context()))(t).Signed)
+		s.show(shown[len(shown)-1])
+		w.look(want)
+		w.look(StatusUnchanged) // and again
+	}
+	look(StatusConsistent)
+	for range 2 {
+		m.Resign()
+		look(StatusUnchanged)
+	}
+	grow(t, m, "a", 1)
+	between := must(m.Checkpoint(t.Context()))(t).Signed
+	grow(t, m, "b", 1)
+	look(StatusConsistent)
+	shown = append(shown, between)
+	s.show(between)
+	w.look(StatusOld)
+	w.restart()
+	w.look(StatusOld)
+	journal := w.files()[journalFile]
+	for i, c := range shown {
+		if n := strings.Count(journal, string(api.AppendCheckpoint(nil, c))); n != 1 {
+			t.Errorf("checkpoint %d of %d stands in the journal %d times", i, len(shown), n)
+		}
+	}
+}
