@@ -115,6 +115,10 @@ func TestPinsFollowThePlan(t *testing.T) {
 	home.end(t)
 
 	up.end(t) // nobody needs to be asked about a plan that is gone
+	plan(`offline = true`) // and nobody can: what is here may be all there is
+	home = front.serve(t)
+	pinned(1)
+	home.end(t)
 	plan(`mirror = "on-demand"`)
 	home = front.serve(t)
 	pinned(0)

@@ -452,3 +452,43 @@ func TestRun(t *testing.T) {
 		}
 	})
 }
+
+// TestOneOfManyFails: a log that is wrong keeps nothing else from being adopted, however
+// many there are and wherever it stands among them.
+func TestOneOfManyFails(t *testing.T) {
+	w := newWorld(t)
+	const many = logsBatch + 6
+	wrong := map[warg.LogID]bool{} // the first and the last in the order in which logs are adopted
+	var first, last warg.LogID
+	for i := range many {
+		name := fmt.Sprintf("one:p%d", i)
+		w.publish(name, wargtest.Grant(wargtest.Stranger(name).Public(), pkglog.PermissionRelease))
+		id := wargtest.Name(name).LogID()
+		if i == 0 || warg.Digest(id).Compare(warg.Digest(first)) < 0 {
+			first = id
+		}
+		if i == 0 || warg.Digest(id).Compare(warg.Digest(last)) > 0 {
+			last = id
+		}
+	}
+	for _, id := range []warg.LogID{first, last} {
+		wrong[id], w.up.logs[id] = true, errors.New("no")
+	}
+	if err := w.keeper.Pass(t.Context()); err == nil {
+		t.Error("nothing is said of two logs that are wrong")
+	}
+	for i := range many {
+		name := fmt.Sprintf("one:p%d", i)
+		if !wrong[wargtest.Name(name).LogID()] {
+			w.inStep(name, 1)
+		}
+	}
+	if s := w.keeper.Status(); s.Open != len(wrong) {
+		t.Errorf("%d logs are not in step; want %d", s.Open, len(wrong))
+	}
+	clear(w.up.logs)
+	w.pass()
+	if s := w.keeper.Status(); s.Open != 0 || s.Err != nil {
+		t.Errorf("afterwards: %+v", s)
+	}
+}

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/entrepot/entrepot/warg"
@@ -431,5 +432,39 @@ func TestJoined(t *testing.T) {
 		if !bytes.Equal(b[:n], want[at:min(at+3, int64(len(want)))]) || (err != nil) != (n < 3) {
 			t.Errorf("at %d: %d bytes, %v", at, n, err)
 		}
+	}
+}
+
+// rotten is a source of which one content is damaged where it is held.
+type rotten struct {
+	Source
+	digest warg.Digest
+}
+
+func (r rotten) Content(ctx context.Context, d warg.Digest) (warg.Content, int64, error) {
+	body, size, err := r.Source.Content(ctx, d)
+	if err != nil || d != r.digest {
+		return body, size, err
+	}
+	b := make([]byte, size)
+	if _, err := io.ReadFull(body, b); err != nil {
+		return nil, 0, errors.Join(err, body.Close())
+	}
+	b[len(b)/2] ^= 1
+	return unheld{bytes.NewReader(b)}, size, body.Close()
+}
+
+// unheld is content in memory.
+type unheld struct{ *bytes.Reader }
+
+func (unheld) Close() error { return nil }
+
+// TestDamagedContentIsNotCarried: what is not what it is called is noticed here, and not
+// by the site that the medium was carried to.
+func TestDamagedContentIsNotCarried(t *testing.T) {
+	o := small(t)
+	bad := rotten{o.source(), warg.Sum(o.contents["test:a@1.1.0"])}
+	if _, _, err := tryExport(t.Context(), 0, ExportOptions{Sources: []Source{bad}}); err == nil || !strings.Contains(err.Error(), "damaged where it is held") {
+		t.Errorf("got %v", err)
 	}
 }
