@@ -1,7 +1,9 @@
 package authority
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -57,6 +59,10 @@ type Options struct {
 	Space *space.Watch // of the file systems; nil = one of its own, without a ballast
 	// Index is where the index is kept, nil = a Badger database in Dir.
 	Index index.Database
+
+	// Heal fetches content of ours from somebody who has it, and calls keep with its bytes,
+	// which are verified there. nil = nobody has.
+	Heal func(ctx context.Context, d warg.Digest, keep func(io.Reader) error) error
 
 	segments segment.Dir // sizes of segments; zero = the defaults
 	byHand   bool        // no sequencer: a test calls turn

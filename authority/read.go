@@ -202,7 +202,10 @@ func (a *Authority) contentFailed(digest warg.Digest, err error) error {
 	if errors.As(err, &damaged) {
 		a.o.Log.Error("content is damaged and must be uploaded again", "error", err)
 	}
-	if damaged != nil || errors.Is(err, fs.ErrNotExist) {
+	if damaged != nil || errors.Is(err, fs.ErrNotExist) && a.content.SetAside(digest) {
+		return unavailable("content `%s` was damaged here; it is served again once it was put back", digest)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
 		return warg.NotFound(warg.KindContentNotFound, digest)
 	}
 	return a.internal("reading content", err)

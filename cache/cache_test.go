@@ -765,6 +765,46 @@ func TestDamagedContent(t *testing.T) {
 	}
 }
 
+// TestScrub: what the disk changed of cached content is found while nobody asks for it,
+// and gone; it is fetched again.
+func TestScrub(t *testing.T) {
+	c := open(t, Options{Dir: t.TempDir()})
+	r := registry(t, c, "up.example")
+	var all []warg.Digest
+	for i := range 3 {
+		content := bytes.Repeat([]byte{byte(i)}, maxInline+1)
+		all = append(all, warg.Sum(content))
+		if err := r.PutContent(t.Context(), all[i], bytes.NewReader(content), 1<<20); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(c.filePath(all[1]), bytes.Repeat([]byte{7}, maxInline+1), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for _, source := range c.Scrubs() {
+		items, err := source.Items()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, item := range items {
+			n, err := source.Check(t.Context(), item, func(int) error { return nil })
+			if err != nil {
+				t.Fatal(err)
+			}
+			damaged += n
+		}
+	}
+	if damaged != 1 || c.Stats().Damages != 1 {
+		t.Errorf("found %d, counted %d", damaged, c.Stats().Damages)
+	}
+	for i, d := range all {
+		if _, err := r.StatContent(d); (err == nil) != (i != 1) {
+			t.Errorf("content %d: %v", i, err)
+		}
+	}
+}
+
 // TestHotContent: small content is read from memory, within bounds, never after it was
 // dropped, and only by registries that were seen to have it.
 func TestHotContent(t *testing.T) {

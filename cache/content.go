@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 
 	"github.com/dgraph-io/badger/v4"
 
@@ -105,9 +104,8 @@ func (c *Cache) openContent(d warg.Digest) (warg.Content, int64, error) {
 	case err == nil:
 		return f, size, nil
 	case errors.As(err, &corrupt):
-		c.counts.damages.Add(1)
-		c.o.Log.Warn("cached content is damaged and will be fetched again", "digest", d.String(), "error", err)
-		_ = os.Remove(corrupt.Moved) // it can be fetched again; nothing is lost with it
+		c.dropDamaged(corrupt)
+		return nil, 0, warg.NotFound(warg.KindContentNotFound, d)
 	case !errors.Is(err, fs.ErrNotExist):
 		return nil, 0, fmt.Errorf("opening cached content: %w", err)
 	}

@@ -1,5 +1,7 @@
 package proxy
 
+import "time"
+
 // Counts is what the parts behind the server count, asked for when somebody looks.
 // Functions that are nil are of parts that are not there. Keys of maps become labels:
 // they must be from closed sets, the same at every call.
@@ -9,6 +11,14 @@ type Counts struct {
 	Authority func() AuthorityCounts
 	Security  func() map[string]uint64 // security events, by kind
 	Peers     func() []PeerStatus
+	Scrub     func() ScrubCounts
+}
+
+// ScrubCounts is what reading again in the background came to.
+type ScrubCounts struct {
+	Bytes   uint64            // since start
+	Damages map[string]uint64 // since start, by what was damaged
+	Ended   time.Time         // the last time that everything had been read, zero if never
 }
 
 // UpstreamCounts is what the replica of one registry did since start.

@@ -14,6 +14,7 @@ type countsCollector struct {
 	submissions, ends, batches, checkpoints, syncs, pending                *prometheus.Desc
 	security                                                               *prometheus.Desc
 	peerChecks, peerAnswered                                               *prometheus.Desc
+	scrubbed, scrubDamages, scrubEnded                                     *prometheus.Desc
 }
 
 func newCountsCollector(counts Counts) *countsCollector {
@@ -48,6 +49,9 @@ func newCountsCollector(counts Counts) *countsCollector {
 	c.security = desc("security_events_total", "What somebody should look at: refusals of upstream registries by class; first_key, an operator key believed at first sight; fence, our own registry stopped signing; damage, a store lost what it held; unauthorized, a record that its signer may not publish.", "kind")
 	c.peerChecks = desc("peer_checks_total", "Comparisons of checkpoints with a peer, by result: consistent, absent (it holds nothing of the registry), verified (it agrees with what it was shown), unverified (news to it), denied (it does not accept what it was shown), contradiction, refused (not signed by the registry), unreachable.", "peer", "result")
 	c.peerAnswered = desc("peer_answered_seconds", "When a peer last answered, seconds since 1970; 0 if it never did.", "peer")
+	c.scrubbed = desc("scrubbed_bytes_total", "Bytes that were read again in the background, to find out what the disk has changed.")
+	c.scrubDamages = desc("scrub_damages_total", "What reading again found damaged: in the journal or the history, which fences our registry; in its content, which is withheld until it is put back; in the cache, which is fetched again.", "part")
+	c.scrubEnded = desc("scrub_ended_seconds", "When everything had last been read again, seconds since 1970; 0 if never.")
 	return c
 }
 
@@ -58,7 +62,7 @@ func (c *countsCollector) Describe(ch chan<- *prometheus.Desc) {
 		c.circuit, c.opened, c.retries, c.retriesLeft,
 		c.contents, c.contentBytes, c.maxBytes, c.evictions, c.evictedBytes, c.damages,
 		c.submissions, c.ends, c.batches, c.checkpoints, c.syncs, c.pending, c.security,
-		c.peerChecks, c.peerAnswered,
+		c.peerChecks, c.peerAnswered, c.scrubbed, c.scrubDamages, c.scrubEnded,
 	} {
 		ch <- d
 	}
@@ -83,6 +87,12 @@ func (c *countsCollector) Collect(ch chan<- prometheus.Metric) {
 			s.counters(c.peerChecks, p.Checks, p.Domain)
 			s.gauge(c.peerAnswered, float64(max(p.AnsweredAt.Unix(), 0)), p.Domain)
 		}
+	}
+	if c.counts.Scrub != nil {
+		k := c.counts.Scrub()
+		s.counter(c.scrubbed, k.Bytes)
+		s.counters(c.scrubDamages, k.Damages)
+		s.gauge(c.scrubEnded, float64(max(k.Ended.Unix(), 0)))
 	}
 	if c.counts.Security != nil {
 		s.counters(c.security, c.counts.Security())

@@ -36,6 +36,7 @@ func counted() Counts {
 				Checkpoints: 9, Syncs: 90, Processing: 1, Waiting: 2,
 			}
 		},
+		Scrub: func() ScrubCounts { return ScrubCounts{Damages: map[string]uint64{"content": 0}} },
 		Peers: func() []PeerStatus {
 			return []PeerStatus{{Domain: "peer.example", AnsweredAt: time.Unix(1000, 0), Checks: map[string]uint64{"consistent": 3}}}
 		},
@@ -88,6 +89,8 @@ Alerts worth having:
 | ` + "`increase(entrepot_security_events_total[1h]) > 0`" + ` | see the kind, ` + "`lastError`" + ` in ` + "`/statusz`" + `, and the log |
 | ` + "`rate(entrepot_http_requests_total{class=\"5xx\"}[5m]) > 0`" + ` | requests fail here |
 | ` + "`increase(entrepot_cache_damages_total[1d]) > 0`" + ` | the disk below the cache loses bits |
+| ` + "`increase(entrepot_scrub_damages_total[1d]) > 0`" + ` | the disk loses bits; the log says of which file, docs/operating.md what to do |
+| ` + "`time() - entrepot_scrub_ended_seconds > 604800`" + ` | everything has not been read again for a week |
 
 | metric | type | labels | |
 | --- | --- | --- | --- |

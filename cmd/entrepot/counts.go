@@ -14,6 +14,9 @@ func (s *site) counts() proxy.Counts {
 	if len(s.conf.Authority.Peers) > 0 && s.peers != nil {
 		c.Peers = s.peers.status
 	}
+	if s.scrubber != nil {
+		c.Scrub = s.scrubCounts
+	}
 	if s.cache != nil {
 		c.Cache, c.Upstreams = s.cacheCounts, s.upstreamCounts
 	}
@@ -93,6 +96,11 @@ func (s *site) securityEvents() map[string]uint64 {
 	}
 	if s.cache != nil {
 		damages += s.cache.Stats().Damages
+	}
+	if s.scrubber != nil {
+		for _, n := range s.scrubber.Stats().Damages {
+			damages += n
+		}
 	}
 	own := s.authority.Stats()
 	events["first_key"], events["damage"] = firstKeys, damages

@@ -22,7 +22,8 @@ const (
 	tempFolder   = "tmp"        // ledgers and uploads while they are verified
 	authorityDir = "authority"
 	contentDir   = "content"
-	ballastFile  = "ballast" // room that a start may take, see internal/space
+	scrubFile    = "scrub.json" // how far scrubbing is
+	ballastFile  = "ballast"    // room that a start may take, see internal/space
 	upstreamsDir = "upstreams"
 	cacheDir     = "cache"
 	evidenceDir  = "evidence"

@@ -19,6 +19,7 @@ import (
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/internal/audit"
 	"github.com/entrepot/entrepot/internal/durable"
+	"github.com/entrepot/entrepot/internal/scrub"
 	"github.com/entrepot/entrepot/internal/space"
 	"github.com/entrepot/entrepot/proxy"
 	"github.com/entrepot/entrepot/upstream"
@@ -94,6 +95,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	defer public.Close()
 	base := baseURL(conf, public.Addr())
 	manager := p.supervisor()
+	s.scrubber = s.newScrubber()
 	s.health = newHealth(p.now, manager, s.authority.Alive, accepts(public.Addr().String()))
 	server, err := s.newServer(base)
 	if err != nil {
@@ -131,6 +133,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
 	go s.space.Run(watching, p.now)
+	go s.scrubber.Run(watching)
 	go s.health.watch(watching, func() {
 		tell(notifyAlive)
 		_ = s.audit.Daily() // an error ends the server by itself, or is only a lack of space
@@ -185,6 +188,7 @@ type site struct {
 	now       func() time.Time
 	key       warg.PrivateKey
 	space     *space.Watch
+	scrubber  *scrub.Scrubber // nil for commands
 	audit     *audit.Log
 	authority *authority.Authority
 	cache     *cache.Cache
@@ -343,6 +347,7 @@ func (s *site) authorityOptions() authority.Options {
 		Log:     s.log,
 		Audit:   s.audit,
 		Space:   s.space,
+		Heal:    s.healContent,
 	}
 }
 

@@ -58,6 +58,12 @@ func (v *verifiedFiles) add(d warg.Digest, p durable.Fingerprint) {
 	v.seen[d] = p
 }
 
+func (v *verifiedFiles) forget(d warg.Digest) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	delete(v.seen, d)
+}
+
 // verify makes sure that f has the bytes of d and returns their number.
 func (s *Store) verify(d warg.Digest, f durable.Reader) (int64, error) {
 	fi, err := f.Stat()

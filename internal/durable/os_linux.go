@@ -71,6 +71,15 @@ func openOS(name string, flag int) (File, error) {
 	return osFile{f}, nil
 }
 
+// Forget drops what the kernel keeps of a file in memory, so that it is read from the
+// disk next. It does nothing for a file that is not of the operating system, and it is
+// only advice.
+func Forget(r Reader) {
+	if f, ok := r.(*os.File); ok {
+		_ = unix.Fadvise(int(f.Fd()), 0, 0, unix.FADV_DONTNEED)
+	}
+}
+
 // Mkdir implements [FS].
 func (OS) Mkdir(name string) error { return os.Mkdir(name, DirPerm) }
 

@@ -112,6 +112,30 @@ var storageMutants = []mutant{
 		pkg: "authority/journal", test: "TestPowerCutAtEveryCall",
 	},
 	{
+		name: "damage of the journal only logged", promise: "G12",
+		file: "authority/scrub.go",
+		old:  "a.setFence(FenceBehind, \"%v\", why)", new: "_ = FenceBehind",
+		pkg: "authority", test: "TestScrubbingFindsDamageOfTheLog",
+	},
+	{
+		name: "sealed segments not scrubbed", promise: "G12",
+		file: "authority/scrub.go",
+		old:  "numbers[:len(numbers)-1]", new: "numbers[:0]",
+		pkg: "authority", test: "TestScrubbingFindsDamageOfTheLog",
+	},
+	{
+		name: "damaged content said not to exist", promise: "G12",
+		file: "authority/read.go",
+		old:  "errors.Is(err, fs.ErrNotExist) && a.content.SetAside(digest)", new: "errors.Is(err, fs.ErrNotExist) && false",
+		pkg: "authority", test: "TestScrubbingWithholdsContent",
+	},
+	{
+		name: "damaged cached content kept", promise: "G12",
+		file: "cache/scrub.go",
+		old:  "\tc.drop(d.Digest)", new: "\t_ = d.Digest",
+		pkg: "cache", test: "TestScrub",
+	},
+	{
 		name: "tables of the database not verified", promise: "G12",
 		file: "internal/kv/open.go",
 		old:  "size, err := VerifyTables(o.Dir)\n\tif err != nil {", new: "size, err := VerifyTables(o.Dir)\n\tif err != nil && false {",
