@@ -95,7 +95,6 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	defer public.Close()
 	base := baseURL(conf, public.Addr())
 	manager := p.supervisor()
-	s.scrubber = s.newScrubber()
 	s.health = newHealth(p.now, manager, s.authority.Alive, accepts(public.Addr().String()))
 	server, err := s.newServer(base)
 	if err != nil {
@@ -132,8 +131,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 	tell(notifyReady, notifyStatus+"serving "+base)
 	watching, stop := context.WithCancel(ctx)
 	defer stop()
-	go s.space.Run(watching, p.now)
-	go s.scrubber.Run(watching)
+	s.startDisk(watching)
 	go s.health.watch(watching, func() {
 		tell(notifyAlive)
 		_ = s.audit.Daily() // an error ends the server by itself, or is only a lack of space
@@ -411,6 +409,7 @@ func (s *site) openReplica(ctx context.Context, u config.Upstream) error {
 // newServer makes the HTTP server over what the site has.
 func (s *site) newServer(base string) (*proxy.Server, error) {
 	conf := s.conf
+	s.scrubber = s.newScrubber()
 	upstreams := make(map[string]proxy.Upstream, len(s.replicas))
 	for domain, r := range s.replicas {
 		upstreams[domain] = r
