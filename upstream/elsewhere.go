@@ -70,10 +70,10 @@ func (h *hosts) pass(u *url.URL, now time.Time) error {
 	if b == nil {
 		return nil
 	}
-	b.budget.earn()
 	if err := b.pass(now); err != nil {
 		return &hostError{err}
 	}
+	b.budget.earn()
 	return nil
 }
 

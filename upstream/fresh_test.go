@@ -15,7 +15,7 @@ func inBubble(t *testing.T, test func(t *testing.T, w *world)) {
 	t.Helper()
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t)
-		ahead := newClock().now().Sub(time.Now()) // a bubble's clock begins in 2000
+		ahead := time.Until(newClock().now()) // a bubble's clock begins in 2000
 		w.options.Now = func() time.Time { return time.Now().Add(ahead) }
 		w.options.MaxAge = time.Minute
 		w.restart()

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -11,14 +12,15 @@ import (
 	"github.com/entrepot/entrepot/warg/pkglog"
 )
 
-// maxNamed bounds [named]: about 16 bytes of memory for each. What releases beyond it
-// name counts as named by nobody.
+// maxNamed bounds what [named] knows: about 16 bytes of memory for each. What releases
+// beyond it name counts as named by nobody.
 const maxNamed = 1 << 22
 
 // named knows which content the held records release: upstream signed for it, so that
 // it does not have it is not an answer. It is made from the records when upstream
 // first denies something, as honest ones never do, and kept up from then on.
 type named struct {
+	most   int        // keys that are kept
 	making sync.Mutex // held while it is made
 
 	mu   sync.Mutex
@@ -59,7 +61,6 @@ func (n *named) begin() bool {
 
 // nameAll notes what all held records release.
 func (r *Replica) nameAll(ctx context.Context) error {
-	seen := map[warg.LogID]bool{warg.OperatorLogID: true}
 	for at, end := uint64(0), r.o.Store.Trees().LogLength; at < end; {
 		packed, err := r.o.Store.Ledger(at, ledgerChunk)
 		if err != nil {
@@ -69,23 +70,26 @@ func (r *Replica) nameAll(ctx context.Context) error {
 		if len(leaves) == 0 {
 			return errors.New("the store's ledger ends early")
 		}
-		at += uint64(len(leaves))
 		for _, l := range leaves {
-			if seen[l.LogID] {
-				continue
-			}
-			seen[l.LogID] = true
-			if err := ctx.Err(); err != nil {
+			if err := cmp.Or(ctx.Err(), r.nameLog(l.LogID, at)); err != nil {
 				return err
 			}
-			records, _, err := heldRecords(r.o.Store, l.LogID, warg.MaxRegistryLength)
-			if err != nil {
-				return err
-			}
-			r.named.add(records)
+			at++
 		}
 	}
 	return nil
+}
+
+// nameLog notes what the held records of a log release, if the leaf at an index is the
+// first of the log: each log is looked at once, without remembering which were.
+func (r *Replica) nameLog(log warg.LogID, at uint64) error {
+	first, _, ok, err := r.o.Store.Position(log, 0)
+	if err != nil || !ok || first != at || log == warg.OperatorLogID {
+		return err
+	}
+	records, _, err := heldRecords(r.o.Store, log, warg.MaxRegistryLength)
+	r.named.add(records)
+	return err
 }
 
 // add notes what stored records release, if anybody has asked for it. It returns that.
@@ -99,7 +103,7 @@ func (n *named) add(records []warg.Record) (digests []warg.Digest) {
 		releases, _ := pkglog.Releases(rec.Content) // it was decoded before it was stored
 		for _, rel := range releases {
 			digest, err := rel.Content.Digest()
-			if err != nil || len(n.keys) >= maxNamed {
+			if err != nil || len(n.keys) >= n.most {
 				continue // a hash of another length names no content that anybody can have
 			}
 			n.keys[namedKey(digest)] = struct{}{}

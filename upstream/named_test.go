@@ -85,15 +85,15 @@ func TestNamedIsBounded(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := new(named)
+	n := &named{most: 100}
 	if got := n.add(records); len(got) != 0 || n.keys != nil {
 		t.Errorf("%d noted before anybody asked", len(n.keys))
 	}
 	n.begin()
-	for i := range uint64(maxNamed) {
+	for i := range uint64(n.most) {
 		n.keys[i] = struct{}{}
 	}
-	if n.add(records); len(n.keys) != maxNamed {
+	if n.add(records); len(n.keys) != n.most {
 		t.Errorf("%d noted", len(n.keys))
 	}
 }

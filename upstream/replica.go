@@ -147,6 +147,7 @@ func Open(_ context.Context, o Options) (*Replica, error) {
 		o: o, trusted: t, base: base, stop: stop, shift: newShift(base),
 		exchanges: make(slots, maxExchanges), spools: make(slots, maxSpools), sends: make(slots, maxSends),
 	}
+	r.named.most = maxNamed
 	r.reach.budget, r.refreshGate.budget = &r.retries, &r.retries
 	if o.Transport != nil {
 		r.o.Transport = counted{o.Transport, &r.counts, &r.retries}

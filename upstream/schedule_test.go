@@ -195,7 +195,7 @@ func (s *schedule) run(seen map[string]int) error {
 		seen["record refused"]++
 		bad := append(s.records[:len(s.records):len(s.records)], warg.Record{Envelope: env, Index: s.length})
 		if _, err := replayOperator(bad); ClassOf(err) != ClassRecord {
-			return fmt.Errorf("record %d by key %d, %+v: %v", len(s.records), signer, deeds, err)
+			return fmt.Errorf("record %d by key %d, %+v: the replica says: %w", len(s.records), signer, deeds, err)
 		}
 		break // replaying all of it each time is what takes the time
 	}
