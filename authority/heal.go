@@ -124,7 +124,7 @@ func (r *rescue) mayHeal(head warg.SignedCheckpoint, w *Word) (warg.SignedCheckp
 	case theirs.LogLength < ours.LogLength:
 		return head, refused("the peer is behind: it holds length %d, and %d was issued here", theirs.LogLength, ours.LogLength)
 	case theirs.LogLength == ours.LogLength && (theirs.LogRoot != ours.LogRoot || theirs.MapRoot != ours.MapRoot):
-		return head, untrue("the peer holds another checkpoint of length %d: two histories were signed", ours.LogLength)
+		return head, untrue(known, "the peer holds another checkpoint of length %d: two histories were signed", ours.LogLength)
 	case theirs.LogLength == ours.LogLength && theirs.Timestamp < ours.Timestamp:
 		return known, nil // the same state, and time never goes back
 	}
@@ -236,24 +236,24 @@ func (t *takeover) verify(ctx context.Context, edge vlog.Edge) error {
 		}
 		if f.Kind == journal.Operator {
 			if err := t.r.ops.apply(f.Index, f.Envelope); err != nil {
-				return untrue("the peer's operator record at index %d: %v", f.Index, err)
+				return untrue(known, "the peer's operator record at index %d: %v", f.Index, err)
 			}
 		} else if rec, err := pkglog.Decode(f.Envelope.Content); err != nil {
-			return untrue("the peer's record at index %d: %v", f.Index, err)
+			return untrue(known, "the peer's record at index %d: %v", f.Index, err)
 		} else {
 			t.wanted = append(t.wanted, released(rec)...)
 		}
 		t.leaves = append(t.leaves, f.Leaf)
 		edge.Append(f.Leaf)
 		if c := known.Unverified(); edge.Len() == c.LogLength && edge.Root().AnyHash() != c.LogRoot {
-			return untrue("the peer's log has another root at length %d than was issued here", c.LogLength)
+			return untrue(known, "the peer's log has another root at length %d than was issued here", c.LogLength)
 		}
 	}
 	if c := t.head.Unverified(); edge.Root().AnyHash() != c.LogRoot {
-		return untrue("the peer's records lead to log root %s at length %d, not to %s as signed", edge.Root(), c.LogLength, c.LogRoot)
+		return untrue(known, "the peer's records lead to log root %s at length %d, not to %s as signed", edge.Root(), c.LogLength, c.LogRoot)
 	}
 	if err := t.r.signedByUs(t.head); err != nil {
-		return untrue("the peer's checkpoint was not signed for this registry: %v", err)
+		return untrue(known, "the peer's checkpoint was not signed for this registry: %v", err)
 	}
 	return nil
 }

@@ -34,6 +34,9 @@ type RefusedError struct {
 	// Untrue says that what the peer holds does not verify, or cannot be true together
 	// with what is known here; else it is true, and not enough.
 	Untrue bool
+	// Ours is the newest checkpoint that is known here, if it is that which the peer's log
+	// contradicts, or may.
+	Ours warg.SignedCheckpoint
 }
 
 // Error returns the sentence for people.
@@ -43,8 +46,8 @@ func refused(format string, args ...any) error {
 	return &RefusedError{Msg: fmt.Sprintf(format, args...)}
 }
 
-func untrue(format string, args ...any) error {
-	return &RefusedError{Msg: fmt.Sprintf(format, args...), Untrue: true}
+func untrue(ours warg.SignedCheckpoint, format string, args ...any) error {
+	return &RefusedError{Msg: fmt.Sprintf(format, args...), Untrue: true, Ours: ours}
 }
 
 // rescue is a registry's truth, opened by somebody who is about to say what is right:

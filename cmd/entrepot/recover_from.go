@@ -73,10 +73,23 @@ func (c recoverCmd) takeOver(ctx context.Context, p *process, s *site, dir strin
 	h := &authority.Healing{Word: word, Progress: func(done, total uint64) {
 		fetched(mirror.Step{Stage: "taking over", Done: int64(done), Total: int64(total)})
 	}}
-	if err := errors.Join(authority.Heal(ctx, s.authorityOptions(), peer, h), peer.close()); err != nil {
-		return nil, notRecovered(err)
+	err = authority.Heal(ctx, s.authorityOptions(), peer, h)
+	proof := peer.convict(ctx, err)
+	if err := errors.Join(err, peer.close()); err != nil {
+		return nil, errors.Join(notRecovered(err), proof)
 	}
 	return h, nil
+}
+
+// convict keeps evidence if a recovery was refused because what the peer holds and what
+// is known here cannot both be true, and both are signed with our key.
+func (b *peerCopy) convict(ctx context.Context, refusal error) error {
+	var no *authority.RefusedError
+	if !errors.As(refusal, &no) || !no.Untrue || no.Ours.IsZero() {
+		return nil
+	}
+	_, err := b.r.Witness(ctx, no.Ours, nil)
+	return err
 }
 
 // askForWord says what somebody has to vouch for.

@@ -129,4 +129,16 @@ var peerMutants = []mutant{
 		old:  "if no.Untrue {", new: "if no.Untrue && false {",
 		pkg: "cmd/entrepot", test: "TestRecoverTellsLies",
 	},
+	{
+		name: "second history of our own found in a recovery, and no evidence kept", promise: "G5",
+		file: "cmd/entrepot/recover_from.go",
+		old:  "if !errors.As(refusal, &no) || !no.Untrue || no.Ours.IsZero() {", new: "if !errors.As(refusal, &no) || no.Untrue {",
+		pkg: "cmd/entrepot", test: "TestRecoverTellsLies",
+	},
+	{
+		name: "peer that is behind taken for a liar", promise: "G11",
+		file: "authority/heal.go",
+		old:  "return head, refused(\"the peer is behind", new: "return head, untrue(known, \"the peer is behind",
+		pkg: "authority", test: "TestHealTellsLiesFromTooLittle",
+	},
 }

@@ -18,23 +18,22 @@ import (
 // Nothing else is asked before it has answered, and everything then.
 func TestAskedUntilItAnswers(t *testing.T) {
 	for name, c := range map[string]struct {
-		chance  func(time.Duration) time.Duration
-		quarter time.Duration // of each pause, added
+		chance   func(time.Duration) time.Duration
+		quarters int // of each pause: how long it is
 	}{
-		"shortest": {shortest, -1}, "middle": {middle, 0}, "longest": {longest, 1},
+		"shortest": {shortest, 3}, "middle": {middle, 4}, "longest": {longest, 5},
 	} {
 		t.Run(name, func(t *testing.T) {
 			stage(t, func(o *Options) { o.Chance = c.chance }, func(t *testing.T, s *scene) {
 				s.peer.fail = silent
 				s.pass(10 * time.Minute)
-				want := []time.Duration{1, 2, 4, 8, 16, 32, 60, 60, 60}
+				want := []int{1, 2, 4, 8, 16, 32, 60, 60, 60} // seconds
 				got := gaps(s.peer.asked("held", ""))
 				if len(got) < len(want) {
 					t.Fatalf("asked after %v only", got)
 				}
 				for i, n := range want {
-					pause := n * time.Second
-					pause += c.quarter * pause / 4
+					pause := time.Duration(n*c.quarters) * time.Second / 4
 					if d := got[i] - pause; d > 0 || d < -time.Nanosecond {
 						t.Errorf("pause %d is %v; want %v", i, got[i], pause)
 					}
@@ -193,8 +192,8 @@ func TestShownAgain(t *testing.T) {
 		s.other.grow(20)
 		s.pass(5 * time.Minute)
 		got := gaps(s.peer.asked("verify", ghost))
-		for i, n := range []time.Duration{1, 2, 4, 8, 16, 32, 60} {
-			if pause := n * time.Second; i >= len(got) || got[i] < pause || got[i] > pause+headCheck {
+		for i, n := range []int{1, 2, 4, 8, 16, 32, 60} {
+			if pause := time.Duration(n) * time.Second; i >= len(got) || got[i] < pause || got[i] > pause+headCheck {
 				t.Fatalf("shown after %v", got)
 			}
 		}
@@ -223,8 +222,8 @@ func TestNewsForASilentPeer(t *testing.T) {
 		s.own.grow(4)
 		s.pass(5 * time.Minute)
 		got := gaps(s.peer.asked("verify", ownDomain))
-		for i, n := range []time.Duration{1, 2, 4, 8, 16, 32, 60, 60} {
-			pause := n * time.Second
+		for i, n := range []int{1, 2, 4, 8, 16, 32, 60, 60} {
+			pause := time.Duration(n) * time.Second
 			if i >= len(got) || got[i] < pause || got[i] > pause+headCheck {
 				t.Fatalf("shown after %v", got)
 			}
