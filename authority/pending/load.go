@@ -7,6 +7,7 @@ import (
 	"slices"
 
 	"github.com/entrepot/entrepot/authority/segment"
+	"github.com/entrepot/entrepot/warg"
 )
 
 // load reports what stands in the segments and opens the newest for appending.
@@ -24,6 +25,13 @@ func (l *Log) load(visit func(Entry) error) error {
 	}
 	if len(numbers) == 0 {
 		return l.begin(1, nil)
+	}
+	if len(numbers) > 1 {
+		// It was perhaps written by a process that was killed before it could sync it, and
+		// what it carried on stands in the segment before, which is reduced now.
+		if err := l.o.Dir.Sync(numbers[len(numbers)-1]); err != nil {
+			return err
+		}
 	}
 	for i, number := range numbers {
 		if last := i == len(numbers)-1; last {
@@ -166,13 +174,38 @@ func (l *Log) resume(number uint64, visit func(Entry) error) error {
 	if err != nil {
 		return err
 	}
-	l.open = s
-	if c.carried {
+	mark := Entry{Kind: carried}.encode()
+	switch {
+	case c.carried:
+		l.open = s
 		// What was reported counts from now on: publishers are told about it. A process
 		// that was killed may have written it and not synced it.
 		return s.Sync()
+	case s.Fits(1, len(mark)):
+		l.open = s
+		return l.append(s, [][]byte{mark})
 	}
-	return l.append(s, [][]byte{Entry{Kind: carried}.encode()})
+	// The mark was damaged, in a segment that is full.
+	if err := errors.Join(s.Sync(), s.Close()); err != nil {
+		return err
+	}
+	return l.begin(number+1, c.accepted())
+}
+
+// accepted returns what was accepted in a segment and not rejected there.
+func (c *contents) accepted() (payloads [][]byte) {
+	rejected := map[warg.RecordID]bool{}
+	for _, e := range c.entries {
+		if e.Kind == Rejected {
+			rejected[e.Record] = true
+		}
+	}
+	for _, e := range c.entries {
+		if e.Kind == Accepted && !rejected[e.Record] {
+			payloads = append(payloads, e.encode())
+		}
+	}
+	return payloads
 }
 
 // begin makes a segment that starts with what is alive.

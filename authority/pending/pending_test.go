@@ -385,46 +385,96 @@ func FuzzDecode(f *testing.F) {
 }
 
 // TestFailedOpeningLosesNothing: a process was killed while it made a segment, the
-// next cannot read or write something, and the one after that finds everything.
+// next cannot read or write something, or is killed as well and the power cut, and the
+// one after that finds everything.
 func TestFailedOpeningLosesNothing(t *testing.T) {
-	for at := 1; ; at++ {
-		m := newMemory(t)
-		f, b := durable.NewFault(m), newBook()
-		l := open(t, f, b)
-		for l.Segment() == 1 {
-			f.SetPlan(durable.Plan{At: at, Outcome: durable.Killed, Match: func(durable.Op, string) bool { return l.Segment() == 1 && !l.open.Fits(1, 100) }})
-			e := accepted(t, len(b.live))
-			if l.Write(e) != nil {
-				break
-			}
-			must(t, b.visit(e))
-		}
-		reached := f.Reached()
-		_ = l.Close()
-		if !reached {
-			break
+	const next = 4 // ways: the power cut or not after the kill, an error or a kill of the next
+	for try := next; ; try++ {
+		at, cut, outcome := try/next, try%2 == 0, durable.Killed
+		if try%next < 2 {
+			outcome = durable.NotPersisted
 		}
 		for n := 1; ; n++ {
-			left := m.Crash(nil)
-			broken := durable.NewFault(left)
-			broken.SetPlan(durable.Plan{At: n, Err: syscall.EIO})
+			m, before, reached := killedWhileRolling(t, at)
+			if !reached {
+				return
+			}
+			if cut {
+				m = m.Crash(nil)
+			}
+			broken := durable.NewFault(m)
+			broken.SetPlan(durable.Plan{At: n, Err: syscall.EIO, Outcome: outcome})
 			first := newBook()
 			l, err := Open(options(broken, first), first.visit)
 			if err == nil {
 				must(t, l.Close())
 			}
-			left = left.Crash(nil)
 			if !broken.Reached() {
 				break
 			}
-			after := newBook()
-			l = open(t, left, after)
-			for id := range b.live {
-				if _, ok := after.live[id]; !ok {
-					t.Fatalf("killed at call %d, call %d of the next opening failed (%v): an accepted record was lost", at, n, err)
+			for seed := range uint64(3) {
+				after := newBook()
+				l = open(t, m.Crash(rand.New(rand.NewPCG(seed, uint64(n)))), after)
+				for id := range before.live {
+					if _, ok := after.live[id]; !ok {
+						t.Fatalf("killed at call %d, call %d of the next opening failed (%v): an accepted record was lost", at, n, err)
+					}
 				}
+				must(t, l.Close())
 			}
-			must(t, l.Close())
 		}
+	}
+}
+
+// killedWhileRolling fills a segment and kills the process at a call of the write that
+// begins the next.
+func killedWhileRolling(t *testing.T, at int) (m *durable.Memory, b *book, reached bool) {
+	t.Helper()
+	m, b = newMemory(t), newBook()
+	f := durable.NewFault(m)
+	l := open(t, f, b)
+	for l.Segment() == 1 {
+		e := accepted(t, len(b.live))
+		if !l.open.Fits(1, len(e.encode())) {
+			f.SetPlan(durable.Plan{At: at, Outcome: durable.Killed})
+		}
+		if l.Write(e) != nil {
+			break
+		}
+		must(t, b.visit(e))
+	}
+	reached = f.Reached()
+	_ = l.Close()
+	return m, b, reached
+}
+
+// TestFullSegmentWithoutItsMark: damage of the one frame that says that what was alive
+// stands in the segment, where there is no room for another.
+func TestFullSegmentWithoutItsMark(t *testing.T) {
+	m, b := newMemory(t), newBook()
+	l := open(t, m, b)
+	write(t, l, b, accepted(t, 0))
+	write(t, l, b, rejected(t, 0))
+	for e := accepted(t, 1); l.open.Fits(1, len(e.encode())); e = accepted(t, 1+len(b.live)) {
+		write(t, l, b, e)
+	}
+	mark := Entry{Kind: carried}.encode()
+	for l.open.Fits(1, len(mark)) { // small entries fill what is left
+		must(t, l.append(l.open, [][]byte{{0xff}}))
+	}
+	path := l.open.Path()
+	must(t, l.Close())
+	file, err := m.OpenWrite(path)
+	must(t, err)
+	_, err = file.WriteAt([]byte{0x55}, 96+8) // the payload of the first frame
+	must(t, err)
+	must(t, file.Close())
+	for range 2 {
+		after := newBook()
+		l = open(t, m, after)
+		if !reflect.DeepEqual(after.live, b.live) || len(after.rejected) != len(b.rejected) {
+			t.Fatalf("%d alive and %d rejected, want %d and %d", len(after.live), len(after.rejected), len(b.live), len(b.rejected))
+		}
+		must(t, l.Close())
 	}
 }

@@ -16,6 +16,18 @@ var storageMutants = []mutant{
 		pkg: "authority/pending", test: "TestFailedOpeningLosesNothing",
 	},
 	{
+		name: "a segment of submissions reduced before the next is synced", promise: "G1",
+		file: "authority/pending/load.go",
+		old:  "if len(numbers) > 1 {", new: "if len(numbers) > 1_000_000 {",
+		pkg: "authority/pending", test: "TestFailedOpeningLosesNothing",
+	},
+	{
+		name: "no start where a full segment of submissions lost its mark", promise: "G1",
+		file: "authority/pending/load.go",
+		old:  "case s.Fits(1, len(mark)):", new: "case true:",
+		pkg: "authority/pending", test: "TestFullSegmentWithoutItsMark",
+	},
+	{
 		name: "the cut behind a footer believed before it is synced", promise: "G1",
 		file: "authority/journal/open.go",
 		old:  "if last && !j.looking {", new: "if last && !j.looking && false {",
