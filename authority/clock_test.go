@@ -28,8 +28,12 @@ func (m *machine) now(t *testing.T) func() time.Time {
 	}
 }
 
-func (m *machine) setAhead(d time.Duration) { m.mu.Lock(); m.set += uint64(d / time.Second); m.mu.Unlock() }
-func (m *machine) pass(d time.Duration)     { m.mu.Lock(); m.began = m.began.Add(d); m.mu.Unlock() }
+func (m *machine) setAhead(d time.Duration) {
+	m.mu.Lock()
+	m.set += uint64(d / time.Second)
+	m.mu.Unlock()
+}
+func (m *machine) pass(d time.Duration) { m.mu.Lock(); m.began = m.began.Add(d); m.mu.Unlock() }
 
 const year = 365 * 24 * time.Hour
 

@@ -106,6 +106,19 @@ func (g *estate) complete(t *testing.T, packages int) {
 	g.grow(t, 1)
 }
 
+// elsewhere copies the registry to another disk.
+func (g *estate) elsewhere(t *testing.T) {
+	t.Helper()
+	fresh := durable.NewMemory()
+	must(t, durable.MkdirAll(fresh, "/other")) // other inodes
+	must(t, durable.MkdirAll(fresh, "/data"))
+	for name, content := range g.m.Tree("/data") {
+		must(t, durable.MkdirAll(fresh, filepath.Dir(name)))
+		must(t, durable.Replace(fresh, name, []byte(content), nil))
+	}
+	g.m = fresh
+}
+
 func TestAccept(t *testing.T) {
 	remove := func(names ...string) func(t *testing.T, g *estate) {
 		return func(t *testing.T, g *estate) {
@@ -115,16 +128,7 @@ func TestAccept(t *testing.T) {
 		}
 	}
 	cases := map[string]func(t *testing.T, g *estate){
-		"the directory was copied": func(t *testing.T, g *estate) {
-			fresh := durable.NewMemory()
-			must(t, durable.MkdirAll(fresh, "/other")) // other inodes
-			must(t, durable.MkdirAll(fresh, "/data"))
-			for name, content := range g.m.Tree("/data") {
-				must(t, durable.MkdirAll(fresh, filepath.Dir(name)))
-				must(t, durable.Replace(fresh, name, []byte(content), nil))
-			}
-			g.m = fresh
-		},
+		"the directory was copied":    func(t *testing.T, g *estate) { g.elsewhere(t) },
 		"the anchor is lost":          remove("anchor"),
 		"anchor and history are lost": remove("anchor", "anchor.log"),
 		"anchor and index are lost":   func(t *testing.T, g *estate) { remove("anchor")(t, g); g.base = new(kv.Memory) },
