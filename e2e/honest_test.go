@@ -33,6 +33,18 @@ func (r honestResult) at(q float64) time.Duration {
 	return s[min(int(q*float64(len(s))), len(s)-1)]
 }
 
+// steady returns the quantile q of a usual stretch of the time: the median of that of so
+// many stretches, which one hiccup of the machine does not change.
+func (r honestResult) steady(q float64, stretches int) time.Duration {
+	var each []time.Duration
+	for i := range stretches {
+		part := honestResult{took: r.took[len(r.took)*i/stretches : len(r.took)*(i+1)/stretches]}
+		each = append(each, part.at(q))
+	}
+	slices.Sort(each)
+	return each[len(each)/2]
+}
+
 func (r honestResult) String() string {
 	return fmt.Sprintf("%d requests, p50 %v, p99 %v, p99.9 %v", len(r.took), r.at(.5), r.at(.99), r.at(.999))
 }

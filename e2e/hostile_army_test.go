@@ -31,9 +31,9 @@ type prey struct {
 // strong is the line that the hostile process writes when it has its connections.
 const strong = "strong"
 
-// hostileProcess is an army in a process of its own. It is at the lowest priority, for it
-// stands for many machines: the time of processors that it needs on this one must not be
-// counted as the server's delay.
+// hostileProcess is an army in a process of its own, of less priority than the server: it
+// stands for many machines, and the time of processors that it needs on this one must not
+// be counted as the server's delay.
 type hostileProcess struct {
 	cmd   *exec.Cmd
 	stdin io.WriteCloser
@@ -47,7 +47,10 @@ func raise(t *testing.T, f *fort, n int, only string) *hostileProcess {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("nice", "-n", "19", os.Args[0], "-test.run=^TestHostileArmy$")
+	cmd := exec.Command(os.Args[0], "-test.run=^TestHostileArmy$")
+	if before := f.machine.before(ofAttackers); before != nil {
+		cmd = exec.Command(before[0], append(before[1:], cmd.Args...)...)
+	}
 	cmd.Env = append(os.Environ(), "HOSTILE_PREY="+string(about))
 	cmd.Stderr = os.Stderr
 	stdin, err := cmd.StdinPipe()
@@ -196,12 +199,14 @@ func (a *army) note(outcome string) {
 	a.outcome[outcome]++
 }
 
+// connectedAtOneTime stands among the outcomes.
+const connectedAtOneTime = "connected at one time"
+
 // noteMost remembers how many were connected at one time.
 func (a *army) noteMost(open int) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	const name = "connected at one time"
-	a.outcome[name] = max(a.outcome[name], open)
+	a.outcome[connectedAtOneTime] = max(a.outcome[connectedAtOneTime], open)
 }
 
 func (a *army) outcomes() map[string]int {

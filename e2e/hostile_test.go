@@ -25,8 +25,8 @@ const (
 	// residentLimit is what the server may hold in memory under any attack, in bytes.
 	residentLimit = 512 << 20
 
-	// memoryLimit is what the Go runtime is told: three quarters of it.
-	memoryLimit = "GOMEMLIMIT=384MiB"
+	// memoryLimit is what the Go runtime is told: seven eighths of it.
+	memoryLimit = "GOMEMLIMIT=448MiB"
 
 	// bigContent is what slow readers download, in bytes: far beyond all socket buffers.
 	bigContent = 32 << 20
@@ -42,6 +42,7 @@ type fort struct {
 	big     string // path of a large content
 	small   string // path of a small one
 	env     []string
+	machine machine // that it is measured on
 }
 
 // newFort starts a server with what env says besides, and publishes to it. shell, if
@@ -193,14 +194,19 @@ func hostileSize(t *testing.T) int {
 // TestHostile holds hostile connections of many kinds, and more than an address may
 // have, while honest clients go on. What it asserts are facts: all honest requests are
 // answered, slow heads are cut, surplus connections turned away, memory stays bounded.
-// Times are reported.
+// Times are reported, and are facts only in the long form on a machine that can be made ours.
 func TestHostile(t *testing.T) {
 	n := hostileSize(t)
 	idle, attacked, env := 3*time.Second, 8*time.Second, []string{"ENTREPOT_LIMITS_HEADER_TIMEOUT=2s"}
 	if n > hostileDefault {
 		idle, attacked, env = 20*time.Second, 75*time.Second, nil
 	}
-	f := newFort(t, "", env...)
+	var place machine
+	if n > hostileDefault {
+		place = takeMachine(t)
+	}
+	f := newFort(t, place.shell(ofServer), env...)
+	f.machine = place
 	inside := confine(t, f.server.cmd.Process.Pid, residentLimit)
 	h := newHonest(f)
 	before := h.run(idle)
@@ -208,7 +214,7 @@ func TestHostile(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	defer stop()
 	highest := f.watchMemory(ctx)
-	army := raise(t, f, n, "")
+	army := raise(t, f, n*5/4, "") // one of five comes and goes
 	army.awaitStrength(t)
 	start, ours, theirs := time.Now(), cpuTime(f.server.cmd.Process.Pid), cpuTime(army.cmd.Process.Pid)
 	under := h.run(attacked)
@@ -224,7 +230,12 @@ func TestHostile(t *testing.T) {
 	t.Logf("%d hostile connections: %v", n, outcomes)
 	t.Logf("honest, idle:         %v", before)
 	t.Logf("honest, under attack: %v", under)
-	t.Logf("p99 %.2f times that of idle; most resident memory %d MiB", float64(under.at(0.99))/float64(before.at(0.99)), memory>>20)
+	usual, attackedUsual := before.steady(0.99, 5), under.steady(0.99, 15)
+	times := float64(attackedUsual) / float64(usual)
+	t.Logf("p99 of a usual stretch of 5 s: idle %v, under attack %v, %.2f times that; most resident memory %d MiB", usual, attackedUsual, times, memory>>20)
+	if place.ours && times > 2 {
+		t.Errorf("honest clients wait %.2f times as long as without attackers", times)
+	}
 	t.Logf("processors used under attack: %.2f by the server, %.2f by the attackers", ours.Seconds()/took.Seconds(), theirs.Seconds()/took.Seconds())
 	for _, r := range []honestResult{before, under, h.run(time.Second)} {
 		if len(r.failures) > 0 || len(r.took) == 0 {
@@ -235,6 +246,9 @@ func TestHostile(t *testing.T) {
 		t.Errorf("%d MiB of resident memory; want at most %d", memory>>20, residentLimit>>20)
 	}
 	inside.check(t)
+	if most := outcomes[connectedAtOneTime]; most < n*9/10 {
+		t.Errorf("at most %d hostile connections at one time", most)
+	}
 	for _, want := range []string{"slow head: 408", "huge head: 431", "empty: 408"} {
 		if outcomes[want] == 0 {
 			t.Errorf("no %q among the outcomes", want)

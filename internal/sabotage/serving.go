@@ -115,6 +115,18 @@ var clientMutants = []mutant{
 		pkg: "proxy", test: "TestUnfilledBodiesGiveWay",
 	},
 	{
+		name: "few descriptors are not shared", promise: "G9",
+		file: "proxy/options.go",
+		old:  "caps.lastFile = files - min(reservedFiles, files/2)", new: "caps.lastFile = files - min(reservedFiles, files/200)",
+		pkg: "proxy", test: "TestCapsLeaveDescriptors",
+	},
+	{
+		name: "connections of one moment end at one moment", promise: "G9",
+		file: "proxy/conn.go",
+		old:  "return d + time.Duration(c.spread*float64(d))", new: "return d",
+		pkg: "proxy", test: "TestDeadlinesAreSpread",
+	},
+	{
 		name: "heads of tiny fields are parsed whole", promise: "G9",
 		file: "proxy/headlines.go",
 		old:  "if h.lines > maxFields+1 {", new: "if h.lines > maxFields<<20 {",
