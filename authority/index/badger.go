@@ -21,7 +21,7 @@ import (
 const (
 	valueThreshold = 1 << 20
 	memTable       = 16 << 20
-	blockCache     = 16 << 20
+	memTables      = 2 // one is written to, one becomes a table
 	valueLog       = 16 << 20
 )
 
@@ -43,8 +43,8 @@ func badgerOptions(dir string, log badger.Logger) badger.Options {
 		WithValueThreshold(valueThreshold).
 		WithValueLogFileSize(valueLog).
 		WithMemTableSize(memTable).
-		WithNumMemtables(3).
-		WithBlockCacheSize(blockCache).
+		WithNumMemtables(memTables).
+		WithBlockCacheSize(0). // nothing is compressed, so the kernel's memory has the same
 		WithMetricsEnabled(false).
 		WithLogger(log)
 }

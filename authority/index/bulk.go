@@ -16,7 +16,12 @@ const (
 // Bulk makes the index ready to have many leaves added at once, as when all of it is made
 // again: it is written by a goroutine of its own, in large portions, and is on disk only
 // after [Index.Settle] or [Index.Close]. Nobody else may use it meanwhile.
+//
+// On a disk without room it does nothing: portions need more than a few records do.
 func (x *Index) Bulk(leaves uint64) error {
+	if x.bulk = x.db.Room() == nil; !x.bulk {
+		return nil
+	}
 	if err := x.db.Close(); err != nil {
 		return fmt.Errorf("opening index for much: %w", err)
 	}
@@ -37,6 +42,10 @@ func (x *Index) Bulk(leaves uint64) error {
 
 // Settle ends what [Index.Bulk] began.
 func (x *Index) Settle() error {
+	if !x.bulk {
+		return nil
+	}
+	x.bulk, x.unsynced = false, 0 // closing it makes all of it durable
 	if err := x.db.Close(); err != nil {
 		return fmt.Errorf("writing index: %w", err)
 	}

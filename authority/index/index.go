@@ -23,7 +23,13 @@ type Options struct {
 	Registry warg.Digest
 	Log      *slog.Logger
 	Cache    int // bytes, see tree.Options
+	Lag      int // leaves, 0 = MaxLag
 }
+
+// MaxLag is how many leaves an index may be behind what was committed to it after a power
+// cut, and so how many a start has to add. Commits are not synced, but for one as soon as
+// so many would be lost; then publishing waits for the disk.
+const MaxLag = 100_000
 
 // Index is an open index. One goroutine commits batches; everything else is safe
 // for concurrent use.
@@ -32,7 +38,9 @@ type Index struct {
 	db   kv.Store
 	tree *tree.Tree
 
-	absent absentKeys
+	absent   absentKeys
+	unsynced int  // owned by who commits: leaves since the last sync
+	bulk     bool // between Bulk and Settle
 
 	mu       sync.Mutex                      // serialises writers
 	segments uint64                          // under mu: as in the header record

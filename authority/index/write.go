@@ -1,6 +1,7 @@
 package index
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
 
@@ -58,6 +59,9 @@ func (x *Index) Commit(u *tree.Update, batch []Entry) error {
 	if err == nil {
 		err = u.Publish()
 	}
+	if err == nil {
+		err = x.bound(len(batch))
+	}
 	if err != nil {
 		x.heads.Purge()
 		return fmt.Errorf("writing index: %w", err)
@@ -66,6 +70,17 @@ func (x *Index) Commit(u *tree.Update, batch []Entry) error {
 		x.heads.Add(id, *l)
 	}
 	return nil
+}
+
+// bound sees to it that no more than Options.Lag leaves can be lost, with the batch that
+// may come next.
+func (x *Index) bound(leaves int) error {
+	x.unsynced += leaves
+	if x.bulk || x.unsynced+leaves <= cmp.Or(x.o.Lag, MaxLag) {
+		return nil
+	}
+	x.unsynced = 0
+	return x.db.Sync()
 }
 
 // putBatch writes everything but the trees, and gathers the logs that it adds to.

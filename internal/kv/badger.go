@@ -48,6 +48,7 @@ func (s badgerStore) Begin() Txn {
 	return &badgerWrite{badgerTxn: badgerTxn{s.db.NewTransaction(true)}, room: s.room}
 }
 
+func (s badgerStore) Sync() error  { return s.room.sync() }
 func (s badgerStore) Room() error  { return s.room.batch() }
 func (s badgerStore) Close() error { return (&Disk{s.db, s.room}).Close() }
 

@@ -194,6 +194,9 @@ func (b *Behind) turn() {
 // Discard implements [Txn].
 func (t *behindTxn) Discard() { t.pairs = nil }
 
+// Sync implements [Store]. What was committed last is durable only after Close.
+func (b *Behind) Sync() error { return b.below.Sync() }
+
 // Room implements [Store].
 func (b *Behind) Room() error { return b.below.Room() }
 

@@ -31,6 +31,8 @@ type Store interface {
 	// Room returns an error, syscall.ENOSPC as a rule, if the disk may not hold another
 	// batch. A commit fails without effect rather than begin what there is no room for.
 	Room() error
+	// Sync makes durable what was committed.
+	Sync() error
 	// Close writes out what was committed.
 	Close() error
 }

@@ -140,6 +140,23 @@ type memoryStore struct {
 	life int
 }
 
+// Sync implements [Store].
+func (s *memoryStore) Sync() error {
+	s.m.mu.Lock()
+	defer s.m.mu.Unlock()
+	if s.life != s.m.life {
+		return errGone
+	}
+	for _, txn := range s.m.recent {
+		if s.m.synced == nil {
+			s.m.synced = map[string][]byte{}
+		}
+		maps.Copy(s.m.synced, txn)
+	}
+	s.m.recent = nil
+	return nil
+}
+
 // Room implements [Store].
 func (s *memoryStore) Room() error {
 	s.m.mu.Lock()

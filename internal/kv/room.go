@@ -1,7 +1,9 @@
 package kv
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -148,6 +150,38 @@ func (r *room) lacks(bytes int64) error {
 		return fmt.Errorf("the database needs %d MiB of room, and there are %d: %w", want>>20, left.Free>>20, syscall.ENOSPC)
 	}
 	return nil
+}
+
+// sync makes all write-ahead files durable. Tables are, from the beginning. Badger itself
+// syncs only the file in use, and forgets those that are about to become tables.
+func (r *room) sync() error {
+	if r == nil {
+		return nil
+	}
+	files, err := r.fs.ReadDir(r.dir)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		if filepath.Ext(f.Name()) != memSuffix {
+			continue
+		}
+		if err := r.syncFile(filepath.Join(r.dir, f.Name())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *room) syncFile(name string) error {
+	f, err := r.fs.OpenWrite(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it has become a table
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Datasync(), f.Close())
 }
 
 // closable reports whether there is room for the table that closing writes.
