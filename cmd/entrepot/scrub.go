@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"path/filepath"
+	"time"
 
 	"github.com/entrepot/entrepot/internal/durable"
 	"github.com/entrepot/entrepot/internal/scrub"
@@ -12,6 +13,9 @@ import (
 	"github.com/entrepot/entrepot/upstream"
 	"github.com/entrepot/entrepot/warg"
 )
+
+// scrubDelay is how long after a start reading again begins.
+const scrubDelay = time.Minute
 
 // newScrubber returns what reads again, in the background, everything that lies here.
 func (s *site) newScrubber() *scrub.Scrubber {
@@ -21,7 +25,7 @@ func (s *site) newScrubber() *scrub.Scrubber {
 	}
 	return scrub.New(scrub.Options{
 		Sources: sources, FS: durable.OS{}, State: filepath.Join(s.conf.Data, scrubFile),
-		Busy: s.authority.Busy, Now: s.now, Log: s.log,
+		Delay: scrubDelay, Busy: s.authority.Busy, Now: s.now, Log: s.log,
 	})
 }
 

@@ -49,6 +49,7 @@ type Options struct {
 	State   string        // file with the progress
 	Rate    int64         // bytes a second, 0 = DefaultRate
 	Every   time.Duration // 0 = DefaultEvery
+	Delay   time.Duration // before anything is read: a start has other work
 	Busy    func() bool   // whether there is other work; nil = never
 	Now     func() time.Time
 	Log     *slog.Logger
@@ -126,6 +127,9 @@ func (s *Scrubber) Stats() Stats {
 
 // Run goes through everything, again and again, until ctx ends.
 func (s *Scrubber) Run(ctx context.Context) {
+	if sleep(ctx, s.o.Delay) != nil {
+		return
+	}
 	for {
 		wait := time.Duration(0)
 		if s.state.Source == "" {
@@ -163,7 +167,7 @@ func (s *Scrubber) pass(ctx context.Context) error {
 	s.mu.Lock()
 	s.stats.Ended = s.state.Ended
 	s.mu.Unlock()
-	s.o.Log.Info("everything was scrubbed", "took", s.state.Ended.Sub(s.state.Began))
+	s.o.Log.Debug("everything was scrubbed", "took", s.state.Ended.Sub(s.state.Began))
 	return s.save()
 }
 
