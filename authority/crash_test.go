@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/entrepot/entrepot/authority/segment"
 	"github.com/entrepot/entrepot/internal/durable"
 )
 
@@ -32,6 +33,10 @@ func powerCutBy(seed, at uint64) aftermath {
 	return func(m *durable.Memory) *durable.Memory { return m.Crash(rand.New(rand.NewPCG(seed, at))) }
 }
 
+// shortSegments are so short that the story fills several, of the journal and of
+// submissions.
+func shortSegments() segment.Dir { return segment.Dir{Grow: 1 << 10, Max: 3 << 10} }
+
 // live opens a registry, tells the story, and pulls the plug when the plan says so:
 // at the n-th call of the file system, or at the n-th failpoint.
 func live(t *testing.T, plan durable.Plan, stepAt int, after aftermath) crash {
@@ -41,6 +46,7 @@ func live(t *testing.T, plan durable.Plan, stepAt int, after aftermath) crash {
 	fault.SetPlan(plan)
 	w := newWitness()
 	o := memoryOptions(fault, newClock())
+	o.segments = shortSegments()
 	var mu sync.Mutex
 	steps := 0
 	o.Step = func(string) error {
@@ -75,7 +81,13 @@ func (c crash) survives(t *testing.T) {
 	t.Helper()
 	clk := newClock()
 	clk.Add(time.Second)
-	a, err := Open(t.Context(), memoryOptions(c.left, clk))
+	c.survivesWith(t, memoryOptions(c.left, clk))
+}
+
+// survivesWith is survives for a registry that is opened with other options.
+func (c crash) survivesWith(t *testing.T, o Options) {
+	t.Helper()
+	a, err := Open(t.Context(), o)
 	must(t, err)
 	defer a.Close()
 	if s := a.Status(); s.State != "ok" {

@@ -27,6 +27,8 @@ type submission struct {
 	settled chan struct{}     // closed when it is published, rejected or dropped
 	outcome warg.RecordStatus // set before settled is closed; zero if it was dropped
 
+	refusing sync.Mutex // held while its rejection for its content is made durable
+
 	// Under the pool's lock.
 	dropped error         // why it is not durable
 	missing []warg.Digest // content that is not here; offered to the publisher
@@ -249,6 +251,14 @@ func (p *pool) beginReject(s *submission) bool {
 	}
 	s.phase = rejecting
 	return true
+}
+
+// endReject undoes beginReject where the rejection found no space: the submission waits
+// for content again.
+func (p *pool) endReject(s *submission) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	s.phase = sourcing
 }
 
 // expired returns a submission that has waited for content since before a time,

@@ -92,17 +92,31 @@ func (a *Authority) uploadFailed(s *submission, digest warg.Digest, err error) e
 	return unavailable("this registry is stopping")
 }
 
-// refuse rejects a record because of its content.
+// refuse rejects a record because of its content. That is answered once it is durable:
+// whoever comes with the same content meanwhile waits for it.
 func (a *Authority) refuse(s *submission, digest warg.Digest, why *refusal) error {
-	if s != nil && a.pool.beginReject(s) {
-		reason := why.reason(digest)
-		err := a.noteRejected(EndContent, rejection{s, reason})
-		if err == nil {
-			err = a.reject(s, EndContent, reason)
-		}
-		if err != nil {
-			return a.writeFailed(err)
+	answer := warg.Errorf(warg.KindRejected, "%w", why)
+	if s == nil {
+		return answer
+	}
+	s.refusing.Lock()
+	defer s.refusing.Unlock()
+	if !a.pool.beginReject(s) {
+		select {
+		case <-s.settled:
+			return answer
+		default: // it expires at this very moment
+			return unavailable("this record is just being rejected")
 		}
 	}
-	return warg.Errorf(warg.KindRejected, "%w", why)
+	reason := why.reason(digest)
+	err := a.noteRejected(EndContent, rejection{s, reason})
+	if err == nil {
+		err = a.reject(s, EndContent, reason)
+	}
+	if err != nil {
+		a.pool.endReject(s)
+		return a.writeFailed(err)
+	}
+	return answer
 }

@@ -42,6 +42,7 @@ const (
 	NotPersisted Outcome = iota // an error, and nothing happened
 	Persisted                   // an error, but the effect is there all the same
 	Killed                      // nothing happens from this call on: the process is gone
+	Torn                        // an error, and of a write the first half is there
 )
 
 // ErrKilled is the error of every call after the kill.
@@ -262,14 +263,34 @@ type faultFile struct {
 	w File
 }
 
-func (w *faultFile) Write(p []byte) (n int, err error) {
-	err = w.f.do(OpWrite, w.name, func() error { n, err = w.w.Write(p); return err })
-	return n, err
+func (w *faultFile) Write(p []byte) (int, error) { return w.write(p, w.w.Write) }
+
+func (w *faultFile) WriteAt(p []byte, off int64) (int, error) {
+	return w.write(p, func(p []byte) (int, error) { return w.w.WriteAt(p, off) })
 }
 
-func (w *faultFile) WriteAt(p []byte, off int64) (n int, err error) {
-	err = w.f.do(OpWrite, w.name, func() error { n, err = w.w.WriteAt(p, off); return err })
-	return n, err
+// write passes on a write, or the half of it that a torn one leaves.
+func (w *faultFile) write(p []byte, call func([]byte) (int, error)) (int, error) {
+	fail, dead := w.f.decide(OpWrite, w.name)
+	switch {
+	case dead:
+		return 0, ErrKilled
+	case fail == nil:
+		return call(p)
+	}
+	n := 0
+	var err error
+	switch fail.Outcome {
+	case Persisted:
+		n, err = call(p)
+	case Torn:
+		n, err = call(p[:len(p)/2])
+	case NotPersisted, Killed:
+	}
+	if err != nil {
+		return n, err
+	}
+	return n, &fs.PathError{Op: string(OpWrite), Path: w.name, Err: fail.Err}
 }
 
 func (w *faultFile) Truncate(size int64) error {

@@ -36,6 +36,7 @@ func all() []mutant {
 		peerMutants,
 		fenceMutants,
 		federationMutants,
+		checkMutants,
 	)
 }
 
