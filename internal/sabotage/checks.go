@@ -22,9 +22,9 @@ var checkMutants = []mutant{
 		pkg: "authority", test: "TestRefusalWithoutSpace",
 	},
 	{
-		name: "record submitted again taken in again", promise: "G1",
+		name: "rejected record submitted again taken in again", promise: "G1",
 		file: "authority/admit.go",
-		old:  "known || err != nil {\n\t\treturn st, err\n\t}\n\tif err := a.admit(s)", new: "known && err != nil {\n\t\treturn st, err\n\t}\n\tif err := a.admit(s)",
+		old:  "case !ok:\n\t\treturn st, false, nil\n\t}\n\treturn warg.RecordStatus{RecordID", new: "case !ok || r.State == warg.StateRejected:\n\t\treturn st, false, nil\n\t}\n\treturn warg.RecordStatus{RecordID",
 		pkg: "authority", test: "TestC11Replay",
 	},
 	{
