@@ -114,7 +114,7 @@ func TestPinsFollowThePlan(t *testing.T) {
 	pinned(1)
 	home.end(t)
 
-	up.end(t) // nobody needs to be asked about a plan that is gone
+	up.end(t)              // nobody needs to be asked about a plan that is gone
 	plan(`offline = true`) // and nobody can: what is here may be all there is
 	home = front.serve(t)
 	pinned(1)
