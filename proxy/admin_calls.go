@@ -72,7 +72,7 @@ func (a *admin) ready(r *http.Request) (any, error) {
 			return nil, warg.Errorf(warg.KindUnavailable, "not ready: %w", err)
 		}
 	}
-	return okStatus{"ok"}, nil
+	return a.s.readyStatus(), nil
 }
 
 // namespaceList is the answer of GET /admin/namespaces.

@@ -324,7 +324,7 @@ func siteEndpoints() []endpoint {
 		{Route: wellKnown, summary: "discovery document for `warg` and `wkg`", answers: jsonAnswer(wellKnown, "WellKnown", "the document"), handle: (*call).wellKnown},
 		{Route: health, summary: "is the process alive", answers: jsonAnswer(health, "Health", "it is"),
 			faults: []fault{{warg.KindUnavailable, "it should be ended and started again, and why"}}, handle: (*call).health},
-		{Route: ready, summary: "can the server serve", answers: jsonAnswer(ready, "Health", "it can"),
+		{Route: ready, summary: "can the server serve", answers: jsonAnswer(ready, "Ready", "it can; upstreams in quarantine are named"),
 			faults: []fault{{warg.KindUnavailable, "it cannot, and why"}}, handle: (*call).ready},
 		{Route: openAPI, summary: "this table as an OpenAPI document", answers: jsonAnswer(openAPI, "", "OpenAPI 3.1"), handle: (*call).openAPI},
 		{Route: index, summary: "a page for people", answers: jsonAnswer(index, "", "HTML"), handle: (*call).index},

@@ -2,6 +2,7 @@ package proxy
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"html/template"
 	"slices"
@@ -49,7 +50,26 @@ func (c *call) ready() error {
 			return warg.Errorf(warg.KindUnavailable, "not ready: %w", err)
 		}
 	}
-	return c.ok()
+	text, err := json.Marshal(c.s.readyStatus())
+	if err != nil {
+		return err
+	}
+	c.json(func(dst []byte) []byte { return append(dst, text...) })
+	return nil
+}
+
+// readyStatus says that the server is ready, and what should be looked at all the same.
+type readyStatus struct {
+	Status      string   `json:"status"`
+	Quarantined []string `json:"quarantined,omitempty"` // domains of upstreams
+}
+
+func (s *Server) readyStatus() readyStatus {
+	r := readyStatus{Status: "ok"}
+	if s.quarantined != nil {
+		r.Quarantined = s.quarantined()
+	}
+	return r
 }
 
 // openAPI answers with the route table.

@@ -56,14 +56,17 @@ type Options struct {
 	// "https://pkg.example.com/warg". Routes answer below its path as well.
 	BaseURL string
 
-	Limits  Limits
-	TLS     *tls.Config // nil: plain HTTP. Only HTTP/1.1 is spoken over it
-	Log     *slog.Logger
-	Now     func() time.Time            // nil: time.Now
-	Ready   func(context.Context) error // why the server cannot serve; nil: always ready
-	Alive   func() error                // why the process should be ended and started again; nil: never
-	Version string                      // of the program, for people
-	Admin   Admin
+	Limits Limits
+	TLS    *tls.Config // nil: plain HTTP. Only HTTP/1.1 is spoken over it
+	Log    *slog.Logger
+	Now    func() time.Time            // nil: time.Now
+	Ready  func(context.Context) error // why the server cannot serve; nil: always ready
+	// Quarantined names the upstreams that are believed nothing more until the operator
+	// decides. The server is ready all the same. nil: none.
+	Quarantined func() []string
+	Alive       func() error // why the process should be ended and started again; nil: never
+	Version     string       // of the program, for people
+	Admin       Admin
 }
 
 // Limits bound what clients can make the server do. A zero value means the

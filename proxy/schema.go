@@ -153,6 +153,7 @@ func answerSchemas() map[string]schema {
 			"warg":              object([]string{"url"}, schema{"url": text("base URL of the registry")}),
 		}),
 		"Health": object([]string{"status"}, schema{"status": oneOf("ok")}),
+		"Ready":  object([]string{"status"}, schema{"status": oneOf("ok"), "quarantined": listOf(text("domain of an upstream that is believed nothing more until the operator decides"))}),
 		"Error":  errorSchema(),
 	}
 }

@@ -24,20 +24,21 @@ import (
 
 // Server serves the registry over HTTP. Make one with [New].
 type Server struct {
-	federation *Federation
-	limits     Limits
-	memory     *bodyMemory
-	lanes      map[string]*lane // by domain, "" is our own
-	lines      lineQuotas
-	panicLines lineQuota
-	metrics    *metrics
-	admin      *admin
-	log        *slog.Logger
-	now        func() time.Time
-	readiness  func(context.Context) error
-	alive      func() error
-	uploads    Uploads
-	version    string
+	federation  *Federation
+	limits      Limits
+	memory      *bodyMemory
+	lanes       map[string]*lane // by domain, "" is our own
+	lines       lineQuotas
+	panicLines  lineQuota
+	metrics     *metrics
+	admin       *admin
+	log         *slog.Logger
+	now         func() time.Time
+	readiness   func(context.Context) error
+	quarantined func() []string
+	alive       func() error
+	uploads     Uploads
+	version     string
 
 	baseURL  string                 // without a trailing slash
 	prefixes []string               // "", and the path of the base URL if it has one
@@ -83,7 +84,7 @@ func New(o Options) (*Server, error) {
 		return nil, fmt.Errorf("making the HTTP server: %w", err)
 	}
 	s := &Server{
-		federation: federation, limits: o.Limits.withDefaults(), log: o.Log, now: o.Now, readiness: o.Ready, alive: o.Alive, uploads: o.Uploads, version: o.Version,
+		federation: federation, limits: o.Limits.withDefaults(), log: o.Log, now: o.Now, readiness: o.Ready, quarantined: o.Quarantined, alive: o.Alive, uploads: o.Uploads, version: o.Version,
 		baseURL: base, prefixes: []string{""}, boot: bootID(), tls: serverTLS(o.TLS),
 	}
 	if path != "" {

@@ -105,3 +105,7 @@ func (r *Replica) Status() Status {
 	s.Fetches, s.LastError, s.LastErrorAt = r.tally.fetches, r.tally.last, r.tally.lastAt
 	return s
 }
+
+// Quarantined reports whether the registry contradicted itself, so that nothing new is
+// accepted from it until the operator decides.
+func (r *Replica) Quarantined() bool { return r.trusted.current().Quarantine != nil }

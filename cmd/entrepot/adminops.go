@@ -137,6 +137,16 @@ func (s *site) ready(ctx context.Context) error {
 	return err
 }
 
+// quarantined names the upstreams that are believed nothing more until somebody decides.
+func (s *site) quarantined() (domains []string) {
+	for _, u := range s.conf.Upstreams {
+		if s.replicas[u.Domain].Quarantined() {
+			domains = append(domains, u.Domain)
+		}
+	}
+	return domains
+}
+
 // loadPolicy reads who may publish what, or returns nil if that is not restricted.
 func loadPolicy(conf *config.Config) (*authority.Policy, error) {
 	if conf.Authority.PolicyFile == "" {

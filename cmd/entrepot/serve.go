@@ -432,13 +432,14 @@ func (s *site) newServer(base string) (*proxy.Server, error) {
 			ContentSize:           conf.Content.MaxSize,
 			HeaderTimeout:         conf.Limits.HeaderTimeout,
 		},
-		TLS:     certificates,
-		Log:     s.log,
-		Now:     s.now,
-		Ready:   s.ready,
-		Alive:   s.healthy,
-		Version: thisBuild().Version,
-		Admin:   s.admin(),
+		TLS:         certificates,
+		Log:         s.log,
+		Now:         s.now,
+		Ready:       s.ready,
+		Quarantined: s.quarantined,
+		Alive:       s.healthy,
+		Version:     thisBuild().Version,
+		Admin:       s.admin(),
 	})
 }
 

@@ -207,5 +207,13 @@ func TestStatusPageOfAQuarantine(t *testing.T) {
 	if got := sampleOf(t, askAdmin(t, front, "/metrics"), `entrepot_registry_state{registry="up.example",state="quarantined"}`); got != 1 {
 		t.Errorf("the metric says %v", got)
 	}
+	// What was verified is served, so the server is ready, and says what to look at.
+	const ready = `{"status":"ok","quarantined":["up.example"]}`
+	if code, body := get(t, home.url+"/readyz"); code != http.StatusOK || body != ready {
+		t.Errorf("/readyz: %d %s", code, body)
+	}
+	if body := askAdmin(t, front, "/readyz"); strings.TrimSpace(body) != ready {
+		t.Errorf("/readyz of the admin listener: %s", body)
+	}
 	home.end(t)
 }
