@@ -315,3 +315,44 @@ func TestSurvivingAnchor(t *testing.T) {
 		t.Errorf("vouching for less than was issued: %v", err)
 	}
 }
+
+// TestInterruptedRestore fails and kills a restore at every call of the file system: what
+// it leaves is a whole registry, or says that it is none yet, and restoring again completes
+// it.
+func TestInterruptedRestore(t *testing.T) {
+	m := durable.NewMemory()
+	all := world(t, m, 2)
+	r, err := backup.Write(t.Context(), site(m, "/data"), "/backup", nil)
+	must(t, err)
+	outcomes := []durable.Outcome{durable.NotPersisted, durable.Persisted, durable.Killed}
+	for at := 1; ; at++ {
+		left := m.Crash(nil)
+		f := durable.NewFault(left)
+		f.SetPlan(durable.Plan{At: at, Outcome: outcomes[at%3], Err: errors.New("no")})
+		_, err := backup.Restore(t.Context(), site(f, "/new"), "/backup", nil)
+		reached := f.Reached()
+		f.Kill()
+		left = left.Crash(nil)
+		half, existsErr := backup.IsUnfinished(left, "/new")
+		must(t, existsErr)
+		_, anchorErr := left.Stat("/new/authority/anchor")
+		switch {
+		case err == nil && half, !half && errors.Is(anchorErr, fs.ErrNotExist) && len(left.Tree("/new")) > 0:
+			t.Fatalf("call %d: error %v, unfinished %v, anchor %v: %d files", at, err, half, anchorErr, len(left.Tree("/new")))
+		case half || errors.Is(anchorErr, fs.ErrNotExist):
+			_, err := backup.Restore(t.Context(), site(left, "/new"), "/backup", nil)
+			must(t, err)
+		}
+		if at%10 == 0 || !reached {
+			keeps(t, left, "/new", r, all)
+		} else if _, err := left.Stat("/new/authority/anchor"); err != nil {
+			t.Fatalf("call %d: restored again, there is no anchor: %v", at, err)
+		}
+		if !reached {
+			if at < 50 {
+				t.Errorf("ended in %d places only", at)
+			}
+			return
+		}
+	}
+}

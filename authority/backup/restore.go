@@ -26,11 +26,16 @@ func (e *InUseError) Error() string {
 // always leaves a registry that opens fenced: its anchor is of no directory at all, until
 // an operator or a peer has said that nothing newer was ever issued.
 //
+// Interrupted, it leaves a note, [Unfinished], and the next call begins anew.
+//
 // An anchor that survived elsewhere is kept if it is of the same registry and knows more:
 // it is what keeps the registry from signing twice.
 func Restore(ctx context.Context, s Site, dir string, tell func(bytes int64)) (*Result, error) {
 	report, err := Verify(ctx, s.FS, dir, nil)
 	if err != nil {
+		return nil, err
+	}
+	if err := clearUnfinished(s); err != nil {
 		return nil, err
 	}
 	held, err := freeFor(s)
@@ -39,6 +44,9 @@ func Restore(ctx context.Context, s Site, dir string, tell func(bytes int64)) (*
 	}
 	items, err := readList(s.FS, dir)
 	if err != nil {
+		return nil, err
+	}
+	if err := begin(s, items); err != nil {
 		return nil, err
 	}
 	next, _, err := anchor.Read(s.FS, filepath.Join(dir, ownDir, authority.AnchorFile))
@@ -73,6 +81,9 @@ func Restore(ctx context.Context, s Site, dir string, tell func(bytes int64)) (*
 		}
 	}
 	if err := f.Swap(next, nil); err != nil {
+		return nil, err
+	}
+	if err := end(s); err != nil {
 		return nil, err
 	}
 	return &Result{

@@ -147,8 +147,15 @@ func TestAuditOfCommands(t *testing.T) {
 	if err := os.RemoveAll(u.path("entrepot-data")); err != nil {
 		t.Fatal(err)
 	}
-	u.ok(t, "restore", "saved", "--fenced")
+	u.write(t, "entrepot-data/restore.unfinished", "authority/anchor\nauthority/anchor.log\n")
+	u.write(t, "entrepot-data/authority/anchor.log", "half of it")
 	u.write(t, "entrepot-data/operator.key", key)
+	for _, args := range [][]string{{"doctor", "--quick"}, {"fsck"}, {"namespace", "define", "x"}, {"recover", "--accept", word}, {"serve"}} {
+		if r := u.run(t, args...); r.code != exitConfig || !strings.Contains(r.stderr, "was interrupted; run `entrepot restore") {
+			t.Fatalf("%v on a restore that was interrupted: %+v", args, r)
+		}
+	}
+	u.ok(t, "restore", "saved", "--fenced")
 	lines = auditLines(t, u)
 	if last := lines[len(lines)-1]; lines[0] != "started" || !strings.HasPrefix(last, "done restore ") || !strings.HasSuffix(last, " as it was at "+word) {
 		t.Errorf("restored, the log ends with %q", last)

@@ -118,6 +118,10 @@ func (d *doctor) look(ctx context.Context, quick bool) error {
 	d.descriptors()
 	d.kernelClock()
 	d.server(ctx)
+	if err := notHalfRestored(d.conf); err != nil {
+		d.say("restore", stateRefused, "restore again, or empty the data directory", "%v", err)
+		return nil
+	}
 	exists, err := hasAuthority(d.conf)
 	if err != nil {
 		return err

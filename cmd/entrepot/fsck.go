@@ -71,6 +71,9 @@ func (p *process) holding(conf *config.Config, do func() error) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, lock.Close()) }()
+	if err := notHalfRestored(conf); err != nil {
+		return err
+	}
 	return do()
 }
 

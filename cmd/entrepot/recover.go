@@ -123,6 +123,9 @@ func (p *process) rescue(ctx context.Context, flags siteFlags, do func(*site) er
 	s := &site{process: p, conf: conf, now: p.now, log: newLogger(p.stderr, conf.LogFormat, "warn")}
 	s.closers = append(s.closers, lock.Close)
 	defer func() { err = errors.Join(err, s.close()) }()
+	if err := notHalfRestored(conf); err != nil {
+		return err
+	}
 	if s.audit, err = openAudit(conf, p.now, s.log); err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"github.com/entrepot/entrepot/authority/backup"
 	"github.com/entrepot/entrepot/config"
 	"github.com/entrepot/entrepot/internal/audit"
+	"github.com/entrepot/entrepot/internal/durable"
 )
 
 type restoreCmd struct {
@@ -25,7 +26,8 @@ issued checkpoints after the backup was made, and one that signs another history
 the same lengths is refused by all its clients for ever. So what is restored serves
 records and content, and neither signs nor shows its head, until entrepot recover
 --from a peer that saw more, or entrepot recover --accept with your word that nobody
-did. The operator's key is not in a backup: put it back yourself.
+did. The operator's key is not in a backup: put it back yourself. Interrupted, the
+same command begins anew; until then no server starts there.
 
 Example:
 
@@ -67,6 +69,19 @@ func (c restoreCmd) Run(ctx context.Context, p *process) (err error) {
 		fmt.Fprintf(w, "restored %s as it was at %d:%s\n", r.Domain, r.Length, r.LogRoot)
 		fmt.Fprintf(w, "it is fenced; if nothing newer was ever issued: entrepot recover --accept %d:%s\n", r.Length, r.LogRoot)
 	})
+}
+
+// notHalfRestored returns an error if a restore of a data directory did not end. A server
+// would begin a new registry there, or open one of which a part is missing.
+func notHalfRestored(conf *config.Config) error {
+	half, err := backup.IsUnfinished(durable.OS{}, conf.Data)
+	if err != nil {
+		return fmt.Errorf("looking at the data directory: %w", err)
+	}
+	if half {
+		return exitf(exitConfig, "a restore to %s was interrupted; run `entrepot restore DIR --fenced` again", conf.Data)
+	}
+	return nil
 }
 
 // noteRestored records a restore once it is done: the audit log that it goes on in is part

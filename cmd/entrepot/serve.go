@@ -229,6 +229,9 @@ func (p *process) openSite(ctx context.Context, conf *config.Config, o siteOptio
 		return nil, err
 	}
 	s.closers = append(s.closers, lock.Close)
+	if err := notHalfRestored(conf); err != nil {
+		return nil, err
+	}
 	if err := s.relieve(); err != nil {
 		return nil, err
 	}

@@ -57,4 +57,16 @@ var fenceMutants = []mutant{
 		old:  "if lines, err = r.bornOut(ctx, r.remains.Lines); err != nil {", new: "if _, err = r.bornOut(ctx, r.remains.Lines); err != nil {",
 		pkg: "authority", test: "TestDamagedHistory",
 	},
+	{
+		name: "server starts on half a restore", promise: "G2",
+		file: "cmd/entrepot/restore.go",
+		old:  "\tif half {", new: "\tif half && false {",
+		pkg: "cmd/entrepot", test: "TestAuditOfCommands",
+	},
+	{
+		name: "interrupted restore taken for a whole one", promise: "G2",
+		file: "authority/backup/restore.go",
+		old:  "\tc := newCopier(s.FS, s.Data, tell)\n", new: "\tc := newCopier(s.FS, s.Data, tell)\n\tif err := errors.Join(end(s), begin(s, nil)); err != nil {\n\t\treturn nil, err\n\t}\n",
+		pkg: "authority/backup", test: "TestInterruptedRestore",
+	},
 }
