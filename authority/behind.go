@@ -74,7 +74,9 @@ func (a *Authority) openBehind(ctx context.Context) (err error) {
 			return err
 		}
 	}
-	a.lookBehind(newest.Unverified().LogLength)
+	if err := a.lookBehind(newest.Unverified().LogLength); err != nil {
+		return err
+	}
 	extended, err := a.extendBehind(ctx, newest)
 	if err != nil {
 		return err
@@ -112,10 +114,11 @@ func (a *Authority) historyLen() uint64 {
 	return a.history.Len()
 }
 
-// lookBehind opens the journal to be read, or as much of it as there is.
-func (a *Authority) lookBehind(length uint64) {
+// lookBehind opens the journal to be read, or as much of it as there is. Where not even
+// its first segment can be read there are no records to be served.
+func (a *Authority) lookBehind(length uint64) error {
 	if a.journal != nil {
-		return
+		return nil
 	}
 	j, err := journal.Look(a.segments(logDir), a.registry, length)
 	if errors.As(err, new(*journal.Damage)) {
@@ -123,10 +126,10 @@ func (a *Authority) lookBehind(length uint64) {
 		j, err = journal.LookShort(a.segments(logDir), a.registry)
 	}
 	if err != nil {
-		a.o.Log.Warn("the journal is not read", "error", err)
-		return
+		return err
 	}
 	a.journal = j
+	return nil
 }
 
 // extendBehind brings the index to the newest checkpoint that is known, or to an older
@@ -134,7 +137,7 @@ func (a *Authority) lookBehind(length uint64) {
 // is ahead stays so: that is what proves that more was issued.
 func (a *Authority) extendBehind(ctx context.Context, newest warg.SignedCheckpoint) (bool, error) {
 	head, to := a.index.Head(), newest.Unverified().LogLength
-	if a.journal == nil || head.Length >= min(to, a.journal.Length()) {
+	if head.Length >= min(to, a.journal.Length()) {
 		return false, nil
 	}
 	switch contradicts, err := a.contradicts(head); {

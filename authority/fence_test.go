@@ -170,6 +170,18 @@ func TestFences(t *testing.T) {
 	}
 }
 
+// TestJournalIsSomethingElse: the index is there, and nothing of the journal can be read.
+func TestJournalIsSomethingElse(t *testing.T) {
+	m, base := durable.NewMemory(), new(kv.Memory)
+	o := memoryOptions(m, newClock())
+	o.Index = index.InMemory(base)
+	a := open(t, o)
+	must(t, story(t.Context(), a, newWitness()))
+	must(t, a.Close())
+	put(t, m, "/data/authority/log/00000001.seg", strings.Repeat("not a journal ", 1000))
+	servesWhatIsPublished(t, fenced(t, m, o, FenceBehind), false)
+}
+
 // servesWhatIsPublished checks that the story's first record and its content are served,
 // or else that nothing is said of them; and that nothing is ever said not to be there.
 func servesWhatIsPublished(t *testing.T, a *Authority, serves bool) {
