@@ -87,7 +87,7 @@ crash: bin/crash bin/entrepot-failpoints
 ## crash-root: what needs root: full disks, power cuts, errors of the kernel
 .PHONY: crash-root
 crash-root: bin/crash bin/entrepot-failpoints
-	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),full power kernel)
+	bin/crash $(if $(POINTS),-points $(POINTS)) $(if $(SEED),-seed $(SEED)) $(or $(SUITE),full readonly power kernel)
 
 .PHONY: bin/crash bin/entrepot-failpoints
 bin/crash:

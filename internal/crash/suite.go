@@ -45,14 +45,15 @@ type kind struct {
 
 // suites returns all suites by name. Their order is that of the run of all.
 func suites() ([]string, map[string]kind) {
-	return []string{"kill", "flip", "twice", "behind", "full", "power", "kernel"}, map[string]kind{
-		"kill":   {points: 120, run: runKill},
-		"flip":   {points: 500, run: runFlip},
-		"twice":  {points: 24, run: runTwice},
-		"behind": {points: 24, run: runBehind},
-		"full":   {points: 12, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runFull},
-		"power":  {points: 60, root: true, tools: []string{"mount", "umount", "mkfs.ext4", "mkfs.btrfs", "strace"}, run: runPower},
-		"kernel": {points: 60, root: true, tools: []string{"strace"}, run: runKernel},
+	return []string{"kill", "flip", "twice", "behind", "full", "readonly", "power", "kernel"}, map[string]kind{
+		"kill":     {points: 120, run: runKill},
+		"flip":     {points: 500, run: runFlip},
+		"twice":    {points: 24, run: runTwice},
+		"behind":   {points: 24, run: runBehind},
+		"full":     {points: 12, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runFull},
+		"readonly": {points: 2, root: true, tools: []string{"mount", "umount", "mkfs.ext4"}, run: runReadonly},
+		"power":    {points: 60, root: true, tools: []string{"mount", "umount", "mkfs.ext4", "mkfs.btrfs", "strace"}, run: runPower},
+		"kernel":   {points: 60, root: true, tools: []string{"strace"}, run: runKernel},
 	}
 }
 

@@ -232,3 +232,27 @@ func TestReservedPastTheSeam(t *testing.T) {
 	d.room.fs = durable.OS{}
 	must(t, d.Close())
 }
+
+// readOnly is a disk that has turned read-only.
+type readOnly struct{ durable.FS }
+
+func (readOnly) Create(name string) (durable.File, error) {
+	return nil, &os.PathError{Op: "create", Path: name, Err: syscall.EROFS}
+}
+
+// TestClosesOnAReadOnlyDisk: Badger would try for ever to write its table.
+func TestClosesOnAReadOnlyDisk(t *testing.T) {
+	dir := t.TempDir()
+	d := openDisk(t, dir)
+	put100(t, d.Store(), 10)
+	d.room.fs = readOnly{durable.OS{}}
+	must(t, d.Close())
+	if names, err := tables(dir); err != nil || len(names) != 0 {
+		t.Errorf("a table was written: %v, %v", names, err)
+	}
+	d.room.fs = durable.OS{}
+	must(t, d.Close())
+	if names, err := tables(dir); err != nil || len(names) != 1 {
+		t.Errorf("nothing was written: %v, %v", names, err)
+	}
+}

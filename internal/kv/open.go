@@ -7,6 +7,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"syscall"
+	"time"
 
 	"github.com/dgraph-io/badger/v4"
 	"github.com/dgraph-io/badger/v4/options"
@@ -66,14 +67,24 @@ func (d *Disk) Reserve(entries, bytes int) error {
 	return d.room.reserve(int64(bytes) + int64(entries)*entryRoom)
 }
 
-// Close closes the database. On a disk without room it is left as it is: closing would
+// Close closes the database. On a disk without room, or one that is read-only, it is left as it is: closing would
 // write a table, and the write-ahead files have everything.
 func (d *Disk) Close() error {
 	if !d.room.closable() {
 		return nil
 	}
-	return d.DB.Close()
+	closed := make(chan error, 1)
+	go func() { closed <- d.DB.Close() }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(closeWithin):
+		return errors.New("the database does not close: its disk takes nothing")
+	}
 }
+
+// closeWithin is how long closing may take: Badger tries for ever to write a table.
+const closeWithin = time.Minute
 
 // withoutMerging is for a disk that could not hold all tables twice: Badger begins to
 // merge them, by itself and through memory, as soon as it is open.

@@ -184,7 +184,9 @@ func (r *room) syncFile(name string) error {
 	return errors.Join(f.Datasync(), f.Close())
 }
 
-// closable reports whether there is room for the table that closing writes.
+// closable reports whether there is room for the table that closing writes, and whether
+// one can be made at all: on a file system that has turned read-only Badger would try for
+// ever.
 func (r *room) closable() bool {
 	if r == nil {
 		return true
@@ -192,5 +194,16 @@ func (r *room) closable() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	left, err := r.fs.Space(r.dir)
-	return err != nil || left.Free >= uint64(2*r.written+leastAllocated)
+	if err == nil && left.Free < uint64(2*r.written+leastAllocated) {
+		return false
+	}
+	probe := filepath.Join(r.dir, "closing.tmp")
+	f, err := r.fs.Create(probe)
+	if errors.Is(err, fs.ErrExist) {
+		return true
+	}
+	if err != nil {
+		return false
+	}
+	return errors.Join(f.Close(), r.fs.Remove(probe)) == nil
 }

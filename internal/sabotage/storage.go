@@ -148,6 +148,12 @@ var storageMutants = []mutant{
 		pkg: "cache", test: "TestScrub",
 	},
 	{
+		name: "closing tries for ever on a read-only disk", promise: "G11",
+		file: "internal/kv/room.go",
+		old:  "if err != nil {\n\t\treturn false\n\t}\n\treturn errors.Join(f.Close(), r.fs.Remove(probe)) == nil", new: "if err != nil {\n\t\treturn true\n\t}\n\treturn errors.Join(f.Close(), r.fs.Remove(probe)) == nil",
+		pkg: "internal/kv", test: "TestClosesOnAReadOnlyDisk",
+	},
+	{
 		name: "index never synced", promise: "G11",
 		file: "authority/index/write.go",
 		old:  "if x.bulk || x.unsynced+leaves <= cmp.Or(x.o.Lag, MaxLag) {", new: "if x.bulk || x.unsynced+leaves <= cmp.Or(x.o.Lag, MaxLag) || true {",
