@@ -49,9 +49,9 @@ func TestRejectedAfterItsBatch(t *testing.T) {
 	a := open(t, o)
 	p := wargtest.NewPackage("test:rivals")
 	content := wargtest.Component("shared")
-	one, two := p.Request(firstRecord(p, content)), warg.PublishRequest{}
+	one := p.Request(firstRecord(p, content))
 	other := wargtest.NewPackage("test:rivals")
-	two = other.Request(other.Next(wargtest.Bob(), wargtest.Init(wargtest.Bob()), wargtest.Release("2.0.0", content)))
+	two := other.Request(other.Next(wargtest.Bob(), wargtest.Init(wargtest.Bob()), wargtest.Release("2.0.0", content)))
 	publish(t, a, one)
 	publish(t, a, two)
 	upload(t, a, one, content) // both have all they need now

@@ -135,8 +135,11 @@ func tryRename(dir string) error {
 	if string(text) != "new" {
 		return fmt.Errorf("the old file is still in place, with %q", text)
 	}
-	if _, err := os.Stat(from); !errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("the new file is still there by its first name: %v", err)
+	switch _, err := os.Stat(from); {
+	case err == nil:
+		return errors.New("the new file is still there by its first name")
+	case !errors.Is(err, fs.ErrNotExist):
+		return err
 	}
 	return nil
 }
