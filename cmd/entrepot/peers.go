@@ -165,6 +165,8 @@ func (m mirrored) Saw(ctx context.Context, _ string, held *warg.SignedCheckpoint
 		return &peering.Alarm{Err: err}
 	case err == nil && seen == upstream.SightingForged:
 		return warg.Errorf(warg.KindUpstreamInvalid, "the peer holds a checkpoint that registry `%s` did not sign", m.Domain())
+	case err == nil && seen == upstream.SightingUnknown:
+		return peering.NothingKnown{}
 	}
 	return err
 }

@@ -141,4 +141,10 @@ var peerMutants = []mutant{
 		old:  "return head, refused(\"the peer is behind", new: "return head, untrue(known, \"the peer is behind",
 		pkg: "authority", test: "TestHealTellsLiesFromTooLittle",
 	},
+	{
+		name: "convicted registry counted as consistent with the peer", promise: "G6",
+		file: "upstream/peering/peering.go",
+		old:  "\t\tl.note(r, Unjudged, nil)\n", new: "\t\tl.note(r, Consistent, nil)\n",
+		pkg: "upstream/peering", test: "TestWhatAnswersMean",
+	},
 }

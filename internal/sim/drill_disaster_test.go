@@ -47,6 +47,7 @@ func (d *drill) disaster() bool {
 	h.mayLose, h.best = h.old && known.LogLength < newest.LogLength, newest
 	if h.old && h.whole {
 		h.best = d.book.heads[known.LogLength]
+		h.best.Timestamp = known.Timestamp // it may have been signed again since
 	}
 	d.tell("%s; anchored at %d (%t), shown %d, the peer has seen %d and has %d", h.text, known.LogLength, anchored, newest.LogLength, d.seen(), d.complete)
 	d.silence.Store(true)
@@ -180,12 +181,18 @@ func (d *drill) startAfter(anchored bool) bool {
 	return true
 }
 
+// ahead reports whether the peer has seen more than what is known of a length: a longer
+// log, or the same one signed later, behind which time must not go back.
+func (d *drill) ahead(length, timestamp uint64) bool {
+	held, _ := d.peer.Held()
+	c := held.Unverified()
+	return c.LogLength > length || c.LogLength == length && c.Timestamp > timestamp
+}
+
 // hearAfter has the registry hear its peer, and reports whether that opens it.
 func (d *drill) hearAfter(known warg.CheckpointClaims) bool {
 	before := d.own.Status().Fence
-	held, _ := d.peer.Held()
-	theirs := held.Unverified()
-	ahead := theirs.LogLength > known.LogLength || theirs.LogLength == known.LogLength && theirs.Timestamp > known.Timestamp
+	ahead := d.ahead(known.LogLength, known.Timestamp)
 	d.silence.Store(ahead || before.Kind != authority.FencePeers)
 	d.hear()
 	f := d.own.Status().Fence
@@ -299,7 +306,7 @@ func (d *drill) peep() {
 // accept takes the operator's word where the journal is whole, and the peer has seen
 // nothing more; else the registry stays as it is.
 func (d *drill) accept(h harm, otherwise string) string {
-	if !h.whole || h.best.LogLength < d.seen() {
+	if !h.whole || d.ahead(h.best.LogLength, h.best.Timestamp) {
 		return otherwise
 	}
 	w := authority.Word{Length: h.best.LogLength, LogRoot: h.best.LogRoot}

@@ -39,7 +39,8 @@ type Registry interface {
 	// Head returns the newest checkpoint that is served here; it is not ok while none is.
 	Head() (warg.SignedCheckpoint, bool)
 	// Saw judges what a peer holds, nil if nothing. prove asks the peer for proofs. The
-	// error says that the answer does not count, or, see [Alarm], what it proves.
+	// error says that the answer does not count, or cannot be judged, see [NothingKnown],
+	// or, see [Alarm], what it proves.
 	Saw(ctx context.Context, peer string, held *warg.SignedCheckpoint, prove func(ctx context.Context, from, to uint64) ([]byte, error)) error
 }
 
@@ -52,6 +53,13 @@ func (a *Alarm) Error() string { return a.Err.Error() }
 
 // Unwrap returns it.
 func (a *Alarm) Unwrap() error { return a.Err }
+
+// NothingKnown is an error of [Registry.Saw]: nothing is known here that a checkpoint
+// could be compared with, or no more since its registry was convicted.
+type NothingKnown struct{}
+
+// Error says so.
+func (NothingKnown) Error() string { return "nothing is known that it could be compared with" }
 
 // DefaultInterval is how often two peers compare everything, or up to a quarter sooner.
 const DefaultInterval = time.Minute
@@ -191,6 +199,9 @@ func (l *Link) compare(ctx context.Context, r Registry) error {
 	case errors.As(err, &alarm):
 		l.o.Log.Error("peer holds what contradicts us", "peer", l.o.Domain, "registry", r.Domain(), "error", err)
 		l.note(r, Contradiction, err)
+	case errors.As(err, new(NothingKnown)):
+		l.note(r, Unjudged, nil)
+		return nil
 	case err != nil:
 		l.note(r, Refused, err)
 	case !ok:

@@ -333,6 +333,10 @@ func TestWhatAnswersMean(t *testing.T) {
 		"it does not listen":     {func(s *scene) { s.peer.fail = only("verify", errors.New("timeout")) }, Absent, []Result{Unreachable}, "timeout"},
 		"it makes no sense":      {func(s *scene) { s.peer.fail = only("held", lie) }, Refused, nil, "not signed"},
 		"it does not answer for": {func(s *scene) { s.peer.fail = only("held", gone) }, Absent, nil, ""},
+		"nothing is known here": {func(s *scene) {
+			s.peer.held[ghost] = headOf(7)
+			s.other.saw = func(*warg.SignedCheckpoint) error { return NothingKnown{} }
+		}, Unjudged, []Result{Verified}, ""},
 		"it shows forgeries": {func(s *scene) {
 			s.peer.held[ghost] = headOf(7)
 			s.other.saw = func(*warg.SignedCheckpoint) error { return lie }

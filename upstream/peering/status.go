@@ -19,12 +19,13 @@ const (
 	Unverified                  // the peer did not know yet what it was shown
 	Denied                      // the peer does not accept what it was shown
 	Contradiction               // what the peer holds cannot be true together with what is known
+	Unjudged                    // nothing is known here that it could be compared with
 	Refused                     // what the peer says is no answer: not signed by the registry
 	Unreachable                 // the peer did not answer
 	results
 )
 
-var resultText = [results]string{"consistent", "absent", "verified", "unverified", "denied", "contradiction", "refused", "unreachable"}
+var resultText = [results]string{"consistent", "absent", "verified", "unverified", "denied", "contradiction", "unjudged", "refused", "unreachable"}
 
 // String returns the name under which the result is counted.
 func (r Result) String() string { return resultText[min(r, results-1)] }
