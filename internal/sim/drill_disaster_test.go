@@ -3,7 +3,9 @@ package sim
 import (
 	"errors"
 	"io/fs"
+	"maps"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -145,9 +147,10 @@ func (d *drill) fresh() {
 // put copies files of another disk over ours.
 func (d *drill) put(from *durable.Memory, dirs ...string) {
 	for _, dir := range dirs {
-		for name, text := range from.Tree(dir) {
+		files := from.Tree(dir)
+		for _, name := range slices.Sorted(maps.Keys(files)) {
 			d.must(durable.MkdirAll(d.disk, filepath.Dir(name)))
-			d.must(durable.Replace(d.disk, name, []byte(text), nil))
+			d.must(durable.Replace(d.disk, name, []byte(files[name]), nil))
 		}
 	}
 }

@@ -138,6 +138,7 @@ func (d *drill) live(events int) {
 			return
 		}
 		d.pass(time.Duration(d.r.IntN(90)) * time.Second)
+		d.rest() // a signature may be due
 		d.event(d.r.IntN(100))
 		d.rest()
 		d.look()
@@ -230,8 +231,15 @@ func (d *drill) hear() {
 }
 
 // rest waits until the registry has nothing more to do: what an operator asks for comes
-// between two batches. The clock is right, so that there is nothing to accept.
+// before everything else that is due, and so the second time after all that was due the
+// first time. The clock is right, so that there is nothing to accept.
 func (d *drill) rest() {
+	for range 2 {
+		d.acceptNothing()
+	}
+}
+
+func (d *drill) acceptNothing() {
 	if err := d.own.AcceptClock(d.t.Context()); !errors.Is(err, &warg.Error{Kind: warg.KindConflict}) {
 		d.book.guilty("a clock that is right is accepted: %v", err)
 	}
