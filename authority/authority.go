@@ -24,6 +24,7 @@ type Authority struct {
 	o        Options
 	fs       durable.FS
 	registry warg.Digest // id of the registry
+	noAnchor bool        // it was opened without one that can be read, and is fenced
 	keyID    warg.KeyID
 
 	lock    io.Closer

@@ -81,6 +81,9 @@ func (a *Authority) openBehind(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	if a.journal == nil {
+		return nil // an index as it stands is all there is
+	}
 	if err := a.replayOperators(); err != nil {
 		a.o.Log.Warn("the operator log is not known", "error", err)
 	}

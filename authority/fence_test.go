@@ -1,6 +1,7 @@
 package authority
 
 import (
+	"context"
 	"errors"
 	"log/slog"
 	"maps"
@@ -186,6 +187,11 @@ func TestJournalIsSomethingElse(t *testing.T) {
 // or else that nothing is said of them; and that nothing is ever said not to be there.
 func servesWhatIsPublished(t *testing.T, a *Authority, serves bool) {
 	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	defer cancel()
+	if err := a.Alive(ctx); err != nil {
+		t.Errorf("it would be ended for no fault of the process: %v", err)
+	}
 	c := wargtest.Component("one")
 	_, req := first("test:one", c)
 	st, err := a.Record(t.Context(), req.LogID, req.Record.PackageRecordID())
@@ -500,6 +506,32 @@ func TestIndexBehindAFence(t *testing.T) {
 			t.Errorf("record: %+v, %v", st, err)
 		}
 		must(t, a.Close())
+	}
+}
+
+// TestIndexIsAllThatIsLeft: segments and anchor are gone, and what the index has is served.
+func TestIndexIsAllThatIsLeft(t *testing.T) {
+	g := newEstate(t, 45)
+	const log = "/data/authority/log/"
+	if _, ok := g.m.Tree("/data")[log+"00000002.seg"]; !ok {
+		t.Fatal("one segment has it all")
+	}
+	must(t, g.m.Remove(log+"00000001.seg"))
+	for range 2 { // with the anchor, and without
+		a, err := Open(t.Context(), g.options())
+		must(t, err)
+		if f := a.Status().Fence; f == nil || f.Kind != FenceBehind {
+			t.Errorf("the fence is %+v", f)
+		}
+		must(t, a.Alive(t.Context()))
+		_, one := first("test:p1", wargtest.Component("content 1"))
+		if st, err := a.Record(t.Context(), one.LogID, one.Record.PackageRecordID()); err != nil || st.State != warg.StatePublished {
+			t.Errorf("record: %+v, %v", st, err)
+		}
+		must(t, a.Close())
+		if err := g.m.Remove("/data/authority/anchor"); err != nil && !errors.Is(err, os.ErrNotExist) {
+			t.Fatal(err)
+		}
 	}
 }
 

@@ -123,6 +123,7 @@ func (a *Authority) findAnchor() (err error) {
 		case err != nil:
 			return err
 		case found:
+			a.noAnchor = true
 			a.setFence(FenceBehind, "there are files of a registry in %s, but no anchor at %s", a.o.Dir, a.anchors.Path())
 			return nil
 		}
@@ -130,6 +131,7 @@ func (a *Authority) findAnchor() (err error) {
 	case err != nil && errors.As(err, new(*fs.PathError)):
 		return err
 	case err != nil:
+		a.noAnchor = true
 		a.setFence(FenceBehind, "%v", err)
 		return nil
 	}
