@@ -57,7 +57,7 @@ desync:
 .PHONY: hostile
 hostile: build
 	HOSTILE=$(or $(HOSTILE),10000) ENTREPOT_BIN=$(CURDIR)/bin/entrepot \
-		go test -tags e2e -count=1 -timeout 20m -v -run '^(TestHostile|TestSlowReaders|TestDescriptors|TestTooFewDescriptors|TestManyBodies)$$' ./e2e
+		go test -tags e2e -count=1 -timeout 20m -v -run '^(TestHostile|TestSlowReaders|TestDescriptors|TestTooFewDescriptors|TestSlowHTTP|TestManyBodies)$$' ./e2e
 
 ## fuzz: each fuzz target for FUZZTIME (30s); FUZZ=regexp picks some
 .PHONY: fuzz

@@ -26,7 +26,7 @@ func clientThreats() []threat {
 			"proxy.TestRefusedHeadsAreForgotten", "e2e.TestManyBodies"}},
 		{"C-04", "request smuggling", []string{"proxy.TestDesync", "proxy.TestDesyncBehindFronts", "proxy.TestGateTrustsNobody", "proxy.TestCutBodies", "proxy.FuzzGate", "proxy.FuzzServer"}},
 		{"C-05", "slow and hoarding connections", []string{"proxy.TestSlowHeads", "proxy.TestPacedReads", "proxy.TestSlowReadersAreCut", "proxy.TestListenerCaps", "proxy.TestPeerOf",
-			"proxy.TestUnfilledBodiesGiveWay", "proxy.TestBudgetIsShared", "proxy.TestDeadlinesAreSpread", "e2e.TestHostile"}},
+			"proxy.TestUnfilledBodiesGiveWay", "proxy.TestBudgetIsShared", "proxy.TestDeadlinesAreSpread", "e2e.TestHostile", "e2e.TestSlowHTTP"}},
 		{"C-06", "paths that climb", []string{"proxy.TestC06Traversal", "proxy.FuzzPath", "proxy.TestPaths", "warg/api.FuzzSegments"}},
 		{"C-07", "abuse of Warg-Registry", []string{"proxy.TestC07RegistryHeader", "proxy.TestRegistryHeader", "proxy.TestSelect", "proxy.TestNoFallThrough", "warg/api.FuzzDomain"}},
 		{"C-08", "poisoned caches", []string{"proxy.TestC08CacheKeys", "proxy.TestConditions"}},
