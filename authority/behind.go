@@ -75,14 +75,12 @@ func (a *Authority) openBehind(ctx context.Context) (err error) {
 		}
 	}
 	if err := a.lookBehind(newest.Unverified().LogLength); err != nil {
-		return err
+		a.o.Log.Warn("the journal is not read: the index is served as it stands", "error", err)
+		return nil
 	}
 	extended, err := a.extendBehind(ctx, newest)
 	if err != nil {
 		return err
-	}
-	if a.journal == nil {
-		return nil // an index as it stands is all there is
 	}
 	if err := a.replayOperators(); err != nil {
 		a.o.Log.Warn("the operator log is not known", "error", err)
@@ -118,7 +116,7 @@ func (a *Authority) historyLen() uint64 {
 }
 
 // lookBehind opens the journal to be read, or as much of it as there is. Where not even
-// its first segment can be read there are no records to be served.
+// its first segment can be read there is no journal, and an error.
 func (a *Authority) lookBehind(length uint64) error {
 	if a.journal != nil {
 		return nil

@@ -180,7 +180,7 @@ func TestJournalIsSomethingElse(t *testing.T) {
 	must(t, story(t.Context(), a, newWitness()))
 	must(t, a.Close())
 	put(t, m, "/data/authority/log/00000001.seg", strings.Repeat("not a journal ", 1000))
-	servesWhatIsPublished(t, fenced(t, m, o, FenceBehind), false)
+	servesWhatIsPublished(t, fenced(t, m, o, FenceBehind), true)
 }
 
 // servesWhatIsPublished checks that the story's first record and its content are served,
