@@ -101,6 +101,9 @@ func (a *Authority) scrubHistory(ctx context.Context, _ string, pace scrub.Pace)
 }
 
 func (a *Authority) readHistory(pace scrub.Pace) (why, err error) {
+	if a.history == nil {
+		return nil, nil // it could not be opened, which has fenced the registry
+	}
 	count := a.history.Len()
 	r, err := anchor.ReadHistory(a.fs, a.path(historyFile), a.registry)
 	if errors.As(err, new(*anchor.DamageError)) || errors.Is(err, fs.ErrNotExist) {
@@ -157,7 +160,7 @@ func (a *Authority) scrubContent(ctx context.Context, folder string, pace scrub.
 
 // healContent puts content back that was damaged.
 func (a *Authority) healContent(ctx context.Context, d warg.Digest) {
-	if a.o.Heal == nil || !a.room(admissionRoom) {
+	if a.o.Heal == nil || a.index == nil || !a.room(admissionRoom) {
 		return
 	}
 	err := a.o.Heal(ctx, d, func(body io.Reader) error {

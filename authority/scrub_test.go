@@ -209,3 +209,25 @@ func TestScrubbingHealsContent(t *testing.T) {
 		t.Error("other bytes came back")
 	}
 }
+
+// TestScrubbingBehindAFence: a registry that could open little of itself is scrubbed as
+// far as that goes.
+func TestScrubbingBehindAFence(t *testing.T) {
+	for _, gone := range []string{historyFile, "anchor", "log/00000001.seg"} {
+		a, m, content := scrubbed(t, nil)
+		o := a.o
+		must(t, a.Close())
+		must(t, m.Remove(filepath.Join("/data/authority", gone)))
+		o.Heal = func(context.Context, warg.Digest, func(io.Reader) error) error { return nil }
+		a, err := Open(t.Context(), o)
+		must(t, err)
+		flipBit(t, m, contentPath(warg.Sum(content)), 3)
+		if n := scrubAll(t, a); n["content"] != 1 {
+			t.Errorf("without %s: found %v", gone, n)
+		}
+		if !a.Busy() && a.Status().Fence == nil {
+			t.Errorf("without %s it is not fenced", gone)
+		}
+		must(t, a.Close())
+	}
+}
