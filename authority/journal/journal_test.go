@@ -279,19 +279,27 @@ func TestWrongFiles(t *testing.T) {
 
 // TestPowerCutAtEveryCall cuts the power at every call of appending a batch that
 // needs a new segment: what was synced before is there and sealed correctly.
+// nearlyFull returns a journal that begins its second segment with the next batch of any
+// size.
+func nearlyFull(t *testing.T) (*durable.Memory, *durable.Fault, *Journal) {
+	t.Helper()
+	m := newMemory(t)
+	fault := durable.NewFault(m)
+	j, err := Open(dir(fault), registry, 0)
+	must(t, err)
+	for j.open == nil || j.open.Fits(4, 3000) {
+		fill(t, j, j.Length()+1, 1)
+	}
+	return m, fault, j
+}
+
 func TestPowerCutAtEveryCall(t *testing.T) {
 	for seed := range uint64(6) {
 		for at := 1; ; at++ {
-			m := newMemory(t)
-			fault := durable.NewFault(m)
-			j, err := Open(dir(fault), registry, 0)
-			must(t, err)
-			for j.open == nil || j.open.Fits(4, 3000) {
-				fill(t, j, j.Length()+1, 1)
-			}
+			m, fault, j := nearlyFull(t)
 			anchored := j.Length()
 			fault.SetPlan(durable.Plan{At: at, Outcome: durable.Killed})
-			_, err = j.Append(frames(t, anchored, anchored+20))
+			_, err := j.Append(frames(t, anchored, anchored+20))
 			if err == nil {
 				err = j.Sync()
 			}
@@ -321,16 +329,11 @@ func TestPowerCutAtEveryCall(t *testing.T) {
 func TestPowerCutAfterAKill(t *testing.T) {
 	for seed := range uint64(6) {
 		for at := 1; ; at++ {
-			m := newMemory(t)
-			fault := durable.NewFault(m)
-			j, err := Open(dir(fault), registry, 0)
-			must(t, err)
-			for j.open == nil || j.open.Fits(4, 3000) {
-				fill(t, j, j.Length()+1, 1)
-			}
+			m, fault, j := nearlyFull(t)
 			anchored := j.Length()
 			fault.SetPlan(durable.Plan{At: at, Outcome: durable.Killed})
-			if _, err = j.Append(frames(t, anchored, anchored+20)); err == nil {
+			_, err := j.Append(frames(t, anchored, anchored+20))
+			if err == nil {
 				err = j.Sync()
 			}
 			if !fault.Reached() {
