@@ -29,12 +29,6 @@ func (s *site) newScrubber() *scrub.Scrubber {
 	})
 }
 
-// startDisk begins what looks after the disk, until ctx ends.
-func (s *site) startDisk(ctx context.Context) {
-	go s.space.Run(ctx, s.now)
-	go s.scrubber.Run(ctx)
-}
-
 func (s *site) scrubCounts() proxy.ScrubCounts {
 	stats := s.scrubber.Stats()
 	return proxy.ScrubCounts{Bytes: stats.Bytes, Damages: stats.Damages, Ended: stats.Ended}

@@ -129,13 +129,7 @@ func (p *process) serve(ctx context.Context, conf *config.Config, log *slog.Logg
 		}
 	}
 	tell(notifyReady, notifyStatus+"serving "+base)
-	watching, stop := context.WithCancel(ctx)
-	defer stop()
-	s.startDisk(watching)
-	go s.health.watch(watching, func() {
-		tell(notifyAlive)
-		_ = s.audit.Daily() // an error ends the server by itself, or is only a lack of space
-	})
+	defer s.watch(ctx, func() { tell(notifyAlive) })()
 
 	select {
 	case <-ctx.Done():
