@@ -63,10 +63,11 @@ func run(o options) error {
 		{"reads", benchReads}, {"publish", benchPublish}, {"map", benchMap}, {"restart", benchRestart},
 		{"federation-cold", benchCold}, {"federation-reads", benchFederatedReads}, {"federation-ingest", benchIngest},
 	}
+	parts = slices.DeleteFunc(parts, func(p part) bool { return !o.only.MatchString(p.name) })
+	if len(parts) == 0 {
+		return fmt.Errorf("no part matches %q", o.only)
+	}
 	for _, p := range parts {
-		if !o.only.MatchString(p.name) {
-			continue
-		}
 		fmt.Printf("\n## %s (%s)\n\n", p.name, calibrate())
 		if err := p.run(o); err != nil {
 			return fmt.Errorf("%s: %w", p.name, err)
