@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"io/fs"
@@ -61,11 +62,28 @@ func copyFile(from, to string) (err error) {
 		if err != nil {
 			return err
 		}
-		if _, err := io.Copy(io.NewOffsetWriter(target, begin), io.NewSectionReader(source, begin, end-begin)); err != nil {
+		if _, err := io.Copy(&holes{target, begin}, io.NewSectionReader(source, begin, end-begin)); err != nil {
 			return err
 		}
 		at = end
 	}
+}
+
+// holes is a writer to a file that is nothing but holes, and leaves them where there are
+// only zeros. What a server has allocated and not used need not be written.
+type holes struct {
+	file *os.File
+	at   int64
+}
+
+// Write implements [io.Writer].
+func (h *holes) Write(p []byte) (n int, err error) {
+	n = len(p)
+	if bytes.Count(p, []byte{0}) < n {
+		n, err = h.file.WriteAt(p, h.at)
+	}
+	h.at += int64(n)
+	return n, err
 }
 
 // files returns the plain files below a folder, by their paths in it, in order.
