@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -54,10 +55,25 @@ func TestMirrorGoesOn(t *testing.T) {
 	w := newWire(t, url, (*httptest.Server).Start)
 	front.write(t, "entrepot.toml", front.read(t, "entrepot.toml")+fmt.Sprintf("http_proxy = %q\n", w.URL)) // so that content comes by the wire as well
 
-	const through = 5
+	// A mirror fetches four contents at a time, and the next when one of them is kept. So
+	// when four requests wait for their refusal, all that came through before is kept.
+	const through, atATime = 5, 4
 	var seen atomic.Int64
+	var stuck sync.WaitGroup
+	stuck.Add(atATime)
 	w.refuse = func(r *http.Request) bool {
-		return strings.HasPrefix(r.URL.Path, "/content/") && seen.Add(1) > through
+		if !strings.HasPrefix(r.URL.Path, "/content/") {
+			return false
+		}
+		n := seen.Add(1)
+		if n <= through {
+			return false
+		}
+		if n <= through+atATime {
+			stuck.Done()
+		}
+		stuck.Wait()
+		return true
 	}
 	if r := front.run(t, "mirror", "sync"); r.code != exitTemporary {
 		t.Fatalf("a registry that stops in the middle: %+v", r)
