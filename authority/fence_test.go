@@ -285,11 +285,10 @@ func TestClockBehind(t *testing.T) {
 	publish(t, a, req)
 }
 
-// TestTailWaitsForTheClock: what was on its way when the process ended is
-// sequenced once the clock allows it.
-func TestTailWaitsForTheClock(t *testing.T) {
-	m, c := durable.NewMemory(), newClock()
-	o := memoryOptions(m, c)
+// leaveTail opens a registry and ends it when a record stands in the journal that nothing
+// was signed for yet.
+func leaveTail(t *testing.T, o Options) (tail warg.PublishRequest) {
+	t.Helper()
 	crash := false
 	o.Step = func(name string) error {
 		if crash && name == "segSynced" {
@@ -303,9 +302,17 @@ func TestTailWaitsForTheClock(t *testing.T) {
 	publish(t, a, req)
 	<-a.Done()
 	must(t, a.Close())
-	crash = false
+	return req
+}
+
+// TestTailWaitsForTheClock: what was on its way when the process ended is
+// sequenced once the clock allows it.
+func TestTailWaitsForTheClock(t *testing.T) {
+	m, c := durable.NewMemory(), newClock()
+	o := memoryOptions(m, c)
+	req := leaveTail(t, o)
 	c.Add(-time.Hour)
-	a = fenced(t, m, o, FenceClock)
+	a := fenced(t, m, o, FenceClock)
 	if st, err := a.Record(t.Context(), req.LogID, req.Record.PackageRecordID()); err != nil || st.State != warg.StateProcessing {
 		t.Errorf("meanwhile the record is %+v, %v", st, err)
 	}
@@ -459,20 +466,7 @@ func TestConfigurationErrors(t *testing.T) {
 func TestIndexBehindAFence(t *testing.T) {
 	g := newEstate(t, 2)
 	head := g.head(t)
-	o := g.options()
-	crash := false
-	o.Step = func(name string) error {
-		if crash && name == "segSynced" {
-			return errCrash
-		}
-		return nil
-	}
-	a := open(t, o)
-	crash = true
-	_, req := first("test:tail", nil)
-	publish(t, a, req)
-	<-a.Done()
-	must(t, a.Close())
+	req := leaveTail(t, g.options())
 	kept, full := g.m.Tree("/data/authority"), g.base
 	must(t, g.m.Remove("/data/authority/anchor"))
 

@@ -43,6 +43,18 @@ type lineReader struct {
 	longest time.Duration
 }
 
+// settledReader returns a reader of a registry with one release, all of which is held.
+func settledReader(t *testing.T, w *wired) *lineReader {
+	t.Helper()
+	w.publish("test:a", "1.0.0")
+	w.refresh()
+	w.reads("test:a", 1)
+	if err := w.content("test:a", "1.0.0"); err != nil {
+		t.Fatal(err)
+	}
+	return &lineReader{wired: w}
+}
+
 func (l *lineReader) read(t *testing.T) (length uint64) {
 	t.Helper()
 	held := func(what string, limit time.Duration, read func() error) {
@@ -94,13 +106,7 @@ func TestSpoiledLines(t *testing.T) {
 	for _, k := range lineFaults() {
 		t.Run(k.name, func(t *testing.T) {
 			onLine(t, func(t *testing.T, w *wired) {
-				l := &lineReader{wired: w}
-				w.publish("test:a", "1.0.0")
-				w.refresh()
-				w.reads("test:a", 1)
-				if err := w.content("test:a", "1.0.0"); err != nil {
-					t.Fatal(err)
-				}
+				l := settledReader(t, w)
 				old := l.read(t)
 				w.publish("test:a", "1.1.0")
 				w.line.spoil("up.example", k.fault)
@@ -140,13 +146,7 @@ func TestSpoiledLines(t *testing.T) {
 // takes nothing from readers, and all that is published arrives.
 func TestFlappingLine(t *testing.T) {
 	onLine(t, func(t *testing.T, w *wired) {
-		l := &lineReader{wired: w}
-		w.publish("test:a", "1.0.0")
-		w.refresh()
-		w.reads("test:a", 1)
-		if err := w.content("test:a", "1.0.0"); err != nil {
-			t.Fatal(err)
-		}
+		l := settledReader(t, w)
 		last, published := l.read(t), 1
 		for round := range 3 {
 			for i, k := range lineFaults() {
@@ -201,13 +201,7 @@ func TestRefusedByTheRegistry(t *testing.T) {
 	for _, status := range []int{400, 401, 403, 404, 405, 407, 408, 409, 410, 418, 421, 425, 426, 429, 431, 451, 500, 501, 502, 503, 504, 505, 507, 511, 599} {
 		t.Run(fmt.Sprint(status), func(t *testing.T) {
 			onLine(t, func(t *testing.T, w *wired) {
-				l := &lineReader{wired: w}
-				w.publish("test:a", "1.0.0")
-				w.refresh()
-				w.reads("test:a", 1)
-				if err := w.content("test:a", "1.0.0"); err != nil {
-					t.Fatal(err)
-				}
+				l := settledReader(t, w)
 				old := l.read(t)
 				w.publish("test:a", "1.1.0")
 				w.served.setAttack(func(_ api.Op, rw http.ResponseWriter, _ *http.Request) bool {
