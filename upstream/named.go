@@ -26,6 +26,7 @@ type named struct {
 	mu   sync.Mutex
 	keys map[uint64]struct{} // first bytes of digests; nil until it is wanted
 	made bool                // all records that were held before are in it
+	at   uint64              // those of logs that begin below this index are
 }
 
 // namedKey cuts a digest down to what is kept of it. Whoever finds a release with the
@@ -59,9 +60,10 @@ func (n *named) begin() bool {
 	return n.made
 }
 
-// nameAll notes what all held records release.
+// nameAll notes what all held records release. Where a reader's time ends before, the
+// next goes on.
 func (r *Replica) nameAll(ctx context.Context) error {
-	for at, end := uint64(0), r.o.Store.Trees().LogLength; at < end; {
+	for at, end := r.named.reached(), r.o.Store.Trees().LogLength; at < end; {
 		packed, err := r.o.Store.Ledger(at, ledgerChunk)
 		if err != nil {
 			return err
@@ -72,12 +74,28 @@ func (r *Replica) nameAll(ctx context.Context) error {
 		}
 		for _, l := range leaves {
 			if err := cmp.Or(ctx.Err(), r.nameLog(l.LogID, at)); err != nil {
+				r.named.reach(at)
 				return err
 			}
 			at++
 		}
 	}
 	return nil
+}
+
+func (n *named) reached() uint64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.at
+}
+
+// reach notes how far it is made, unless it was emptied meanwhile.
+func (n *named) reach(at uint64) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.keys != nil {
+		n.at = at
+	}
 }
 
 // nameLog notes what the held records of a log release, if the leaf at an index is the
@@ -117,7 +135,7 @@ func (n *named) add(records []warg.Record) (digests []warg.Digest) {
 func (n *named) forget() {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	n.keys, n.made = nil, false
+	n.keys, n.made, n.at = nil, false, 0
 }
 
 // stored notes what records that were just stored release, and that upstream denied it

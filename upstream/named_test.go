@@ -3,6 +3,7 @@ package upstream
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -96,4 +97,46 @@ func TestNamedIsBounded(t *testing.T) {
 	if n.add(records); len(n.keys) != n.most {
 		t.Errorf("%d noted", len(n.keys))
 	}
+}
+
+// impatient is a reader who leaves after so many looks at whether he should.
+type impatient struct {
+	context.Context
+	looks int
+}
+
+func (i *impatient) Err() error {
+	if i.looks--; i.looks < 0 {
+		return context.Canceled
+	}
+	return nil
+}
+
+// TestNamesAreMadeBitByBit: of a replica so large that no reader waits for all of it, each
+// goes on where the one before him left.
+func TestNamesAreMadeBitByBit(t *testing.T) {
+	inBubble(t, func(t *testing.T, w *world) {
+		var names []string
+		for i := range 12 {
+			name := fmt.Sprintf("test:p%c", 'a'+i)
+			w.publish(name, "1.0.0")
+			names = append(names, name)
+		}
+		w.refresh()
+		for _, name := range names {
+			w.reads(name, 1)
+		}
+		w.restart()
+		last := warg.Sum(wargtest.Component(names[len(names)-1] + " 1.0.0"))
+		for tries := 1; ; tries++ {
+			is, err := w.replica.isNamed(&impatient{t.Context(), 3}, last)
+			switch {
+			case err != nil && tries < len(names):
+				continue
+			case err != nil || !is || tries == 1:
+				t.Errorf("after %d readers: %t, %v", tries, is, err)
+			}
+			return
+		}
+	})
 }
